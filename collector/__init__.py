@@ -1,0 +1,1 @@
+"""From UDP socket to decoded flows: receiver, journal, decoder and loss ledger."""

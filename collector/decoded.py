@@ -1,0 +1,118 @@
+"""What the decoder makes of a batch of datagrams: columns, options, problems and loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.schema import Table
+
+ExtraRows = tuple[NDArray[np.int64], dict[str, Sequence[Any]]]
+
+
+class Reason(StrEnum):
+    """Why something on the wire could not be decoded, or was decoded with a note."""
+
+    SHORT_DATAGRAM = "short_datagram"  # Ends within its header.
+    UNKNOWN_VERSION = "unknown_version"
+    LENGTH_MISMATCH = "length_mismatch"  # The header's length or count is not the datagram's.
+    BAD_SET_LENGTH = "bad_set_length"  # Below 4, or past the end.
+    BAD_SET_ID = "bad_set_id"  # Reserved by the RFC.
+    BAD_TEMPLATE = "bad_template"  # Past its set, zero width, or too many fields.
+    BAD_RECORD = "bad_record"  # A variable-length field past its set.
+    TOO_MANY_STREAMS = "too_many_streams"
+    TOO_MANY_TEMPLATES = "too_many_templates"
+    TOO_MANY_WAITING = "too_many_waiting"
+    WAITING_LOST = "waiting_lost"  # The journal no longer has the waiting datagram.
+    UNKNOWN_ENTERPRISE = "unknown_enterprise"  # Fields skipped by their length.
+    CLOCK_FALLBACK = "clock_fallback"  # Stamps replaced by the arrival.
+    DURATION_CUT = "duration_cut"  # A duration that cannot be: taken as zero.
+    UPTIME_ESTIMATED = "uptime_estimated"  # IPFIX 21/22 without 160.
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of trouble with one exporter's datagrams, counted; the first one located."""
+
+    reason: Reason
+    exporter: str
+    count: int
+    segment: int  # Journal position of the first one.
+    offset: int
+    octet: int  # Offset in that datagram.
+    detail: str = ""
+
+
+class Columns:
+    """Rows of one table, each column one contiguous array.
+
+    Columns of the datagram are kept once for each datagram and spread over the rows when asked
+    for; columns that no record had are zeros that take no memory.
+    """
+
+    __slots__ = ("_arrays", "_per_datagram", "count", "datagram", "extra", "table")
+
+    def __init__(
+        self,
+        table: Table,
+        count: int,
+        *,
+        arrays: dict[str, NDArray[Any]],
+        per_datagram: dict[str, NDArray[Any]],
+        datagram: NDArray[np.int32],
+        extra: list[ExtraRows] | None = None,
+    ) -> None:
+        self.table = table
+        self.count = count
+        self.datagram = datagram  # Row -> index into the per-datagram arrays.
+        self.extra = extra or []  # Per layout: row numbers, and values by element name.
+        self._arrays = arrays
+        self._per_datagram = per_datagram
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array = self._arrays.get(name)
+        if array is None:
+            if name in self._per_datagram:
+                array = self._per_datagram[name][self.datagram]
+                self._arrays[name] = array
+            else:
+                kind = self.table.by_name[name].kind
+                array = np.broadcast_to(np.zeros((), kind.numpy_code), self.count)
+        return array
+
+    def has(self, name: str) -> bool:
+        """Say whether any record filled this column."""
+        return name in self._arrays or name in self._per_datagram
+
+
+@dataclass(frozen=True, slots=True)
+class OptionsRecord:
+    """One record described by an options template."""
+
+    received_ns: int
+    exporter: str
+    domain: int
+    version: int
+    template_id: int
+    scope: dict[str, Any]
+    values: dict[str, Any]
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """All that came of one batch."""
+
+    flows: Columns
+    nat_events: Columns
+    options: list[OptionsRecord]
+    health: dict[str, NDArray[Any]]  # Rows of ``exporter_health``, by column.
+    problems: list[Problem] = field(default_factory=list)
+    other_records: int = 0

@@ -1,0 +1,49 @@
+"""The ``exporter_health`` table: the loss ledger, by stream and minute."""
+
+from core.schema.kinds import Kind
+from core.schema.table import Column, Table
+
+_GAP = "Missing between two received datagrams, in gap_unit; falls when a late one fills it."
+
+EXPORTER_HEALTH = Table(
+    name="exporter_health",
+    doc="What arrived from each stream in each minute, and what is missing. Rows add up: one "
+    "minute may have several, later ones correcting earlier ones.",
+    order_by=("exporter_addr", "flow_version", "observation_domain", "minute_at"),
+    partition_by="toYYYYMM(minute_at)",
+    columns=(
+        Column("minute_at", Kind.TIME_MS, "Start of the minute of arrival."),
+        Column("exporter_addr", Kind.IP, "Who sent it; null for the receiver's own counts."),
+        Column("observation_domain", Kind.U32, "Domain or source id."),
+        Column("flow_version", Kind.U8, "1, 5, 9, or 10 for IPFIX; 0 for the receiver's own."),
+        Column("gap_unit", Kind.U8, "0 none, 1 flows (v5), 2 datagrams (v9), 3 records (IPFIX)."),
+        Column("datagrams", Kind.I64, "Datagrams received, duplicates included."),
+        Column("datagram_octets", Kind.I64, "Their UDP payload.", unit="octets"),
+        Column("flows", Kind.I64, "Flow records decoded."),
+        Column("flow_octets", Kind.I64, "Sum of their octets, as exported.", unit="octets"),
+        Column("nat_events", Kind.I64, "NAT event records decoded."),
+        Column("options", Kind.I64, "Options records decoded."),
+        Column("other_records", Kind.I64, "Records that are none of these."),
+        Column("templates", Kind.I64, "Templates received."),
+        Column("gap", Kind.I64, _GAP),
+        Column("gap_datagrams_known", Kind.I64, "Part of the gap with a known cause of ours."),
+        Column("duplicates", Kind.I64, "Exact duplicates, dropped."),
+        Column("reordered", Kind.I64, "Datagrams that came after a later one."),
+        Column("restarts", Kind.I64, "Restarts of the exporter's sequence or uptime."),
+        Column("dropped_kernel", Kind.I64, "Dropped by the kernel for want of buffer."),
+        Column("dropped_journal", Kind.I64, "Dropped because the journal could not write."),
+        Column("refused", Kind.I64, "From addresses that are not allowed."),
+        Column("truncated", Kind.I64, "Cut because they were larger than the receiver takes."),
+        Column("errors", Kind.I64, "Datagrams or sets that could not be decoded."),
+        Column("waiting_sets", Kind.I64, "Data sets put to wait for their template."),
+        Column("released_sets", Kind.I64, "Waiting sets decoded later."),
+        Column("expired_sets", Kind.I64, "Waiting sets given up."),
+        Column("clock_fallbacks", Kind.I64, "Records whose stamps were replaced by the arrival."),
+        Column("lost_flows", Kind.I64, "Estimated flows in the gap."),
+        Column("lost_flows_low", Kind.I64, "Lower bound of the estimate."),
+        Column("lost_flows_high", Kind.I64, "Upper bound of the estimate."),
+        Column("lost_octets", Kind.I64, "Estimated octets in the gap.", unit="octets"),
+        Column("lost_octets_low", Kind.I64, "Lower bound of the estimate.", unit="octets"),
+        Column("lost_octets_high", Kind.I64, "Upper bound of the estimate.", unit="octets"),
+    ),
+)
