@@ -1,0 +1,174 @@
+"""The `flowledger` program: picks a command, imports only that, and reports failures in one line.
+
+A command is a module of ``app.commands`` with ``add_arguments(parser)``, ``run(args) -> int`` and
+``EXAMPLE``. Exit status: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 when the reader
+of a pipe has gone away.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn, Protocol, cast
+
+from core.errors import FlowledgerError, UsageError
+
+# Name -> (module, help). Listed in this order by `flowledger --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("app.commands.demo", "receiver, decoder and simulated routers, live on the terminal"),
+    "collect": ("app.commands.collect", "receive datagrams and append them to a journal"),
+    "decode": ("app.commands.decode", "turn captures, pcaps or a journal into flow records"),
+    "follow": ("app.commands.follow", "decode a journal while it is being written"),
+    "exporters": ("app.commands.exporters", "one line a router: health, loss and advice"),
+    "replay": ("app.commands.replay", "send a capture again, at a given rate"),
+    "simulate": (
+        "app.commands.simulate",
+        "send the traffic of an invented ISP, and write the truth",
+    ),
+    "config": ("app.commands.config", "check, show or explain the configuration"),
+    "test": ("app.commands.test", "run all checks: format, lint, types, imports, tests"),
+    "bench": ("app.commands.bench", "run the benchmarks and save their results"),
+}
+
+_EPILOG = """\
+`flowledger COMMAND --help` explains a command, with an example.
+Try `flowledger demo` first: it needs no router."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line, with the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+class Command(Protocol):
+    """What a module of ``app.commands`` offers.
+
+    A module with ``PASS_THROUGH = True`` gets the options that it does not know in ``args.rest``.
+    """
+
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; return the exit status."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except FlowledgerError as error:
+        for line in error.lines():
+            print(f"flowledger: {line}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, so it must have somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    top = _top_parser()
+    if not argv:
+        top.print_help()
+        return 2
+    if argv[0].startswith("-"):
+        _exit_to_status(top, argv)
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        raise UsageError(f"{name!r} is not a command{_suggest(name)}; see `flowledger --help`")
+    module = _load(name)
+    parser = Parser(
+        prog=f"flowledger {name}",
+        description=_description(name, module),
+        epilog=f"example:\n{_indent(module.EXAMPLE)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    args = _exit_to_status(parser, argv[1:], pass_through=getattr(module, "PASS_THROUGH", False))
+    return 0 if args is None else module.run(args)
+
+
+def _top_parser() -> Parser:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {about}" for name, (_, about) in COMMANDS.items()]
+    parser = Parser(
+        prog="flowledger",
+        usage="flowledger [--help] [--version] COMMAND ...",
+        description="NetFlow and IPFIX of an ISP's routers, turned into numbers to bill on.\n\n"
+        "commands:\n" + "\n".join(lines),
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version; the package's metadata is read only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"flowledger {version('flowledger')}")
+        parser.exit()
+
+
+def _exit_to_status(
+    parser: Parser, argv: list[str], *, pass_through: bool = False
+) -> argparse.Namespace | None:
+    """Parse; return None where argparse has already answered (help, version)."""
+    try:
+        if not pass_through:
+            return parser.parse_args(argv)
+        args, rest = parser.parse_known_args(argv)
+        args.rest = rest
+    except SystemExit as done:
+        if done.code:
+            raise UsageError(str(done.code)) from done
+        return None
+    return args
+
+
+def _load(name: str) -> Command:
+    path = COMMANDS[name][0]
+    try:
+        return cast("Command", import_module(path))
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise FlowledgerError(f"the command {name!r} is not available yet") from error
+
+
+def _description(name: str, module: Command) -> str:
+    about = COMMANDS[name][1]
+    return (module.__doc__ or f"{about[0].upper()}{about[1:]}.").strip()
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines())
+
+
+def _suggest(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, COMMANDS, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

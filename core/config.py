@@ -1,0 +1,261 @@
+"""Configuration: one TOML tree of frozen dataclasses, any leaf overridable by environment.
+
+A package declares ``Config`` with ``setting(...)`` fields; ``load`` builds the tree and reports
+all mistakes together. A ``__post_init__`` may raise ``ConfigError(field, message)``.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from core.config_values import DURATION, SIZE, BadValueError, parse_leaf, type_name
+from core.errors import FlowledgerError
+
+ENVIRONMENT_PREFIX = "FLOWLEDGER_"
+MASK = "***"
+
+# Seconds; also written "250ms", "30s", "5m", "2h", "30d".
+Duration = Annotated[float, DURATION]
+# Octets; also written "64KiB", "256MiB", "10GiB", "1TB".
+Size = Annotated[int, SIZE]
+
+_T = TypeVar("_T")
+
+
+class ConfigError(FlowledgerError):
+    """One mistake in the configuration: the key, and what to write instead."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key = key
+        self.message = message
+
+
+class ConfigurationError(FlowledgerError):
+    """All mistakes of a configuration, each with its dotted path."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+    def lines(self) -> tuple[str, ...]:
+        """Return one line for each mistake."""
+        return self.problems
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leaf:
+    """One setting of a tree, for printing and for the reference."""
+
+    path: str
+    value: object
+    default: object
+    type_name: str
+    doc: str
+    is_secret: bool
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides it."""
+        return ENVIRONMENT_PREFIX + self.path.upper().replace(".", "__")
+
+
+def setting(default: Any = dataclasses.MISSING, *, doc: str, secret: bool = False) -> Any:
+    """Declare a leaf: its default (none: it must be given), what it means, whether it is secret.
+
+    A secret is taken from the environment only; a field named ``*_file`` counts as secret too,
+    but may stand in the file.
+    """
+    return dataclasses.field(default=default, metadata={"doc": doc, "secret": secret})
+
+
+def section(config: Callable[[], Any]) -> Any:
+    """Declare a sub-table that takes its own defaults when absent."""
+    return dataclasses.field(default_factory=config)
+
+
+def load(tree: type[_T], *, text: str = "", environ: Mapping[str, str] | None = None) -> _T:
+    """Build a tree from TOML and environment; ``ConfigurationError`` names every mistake."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError((f"the file is not TOML: {error}",)) from error
+    builder = _Builder(_overrides(tree, environ or {}))
+    value = builder.build(tree, table, "")
+    builder.refuse_unknown_variables(tree)
+    if builder.problems or value is None:
+        raise ConfigurationError(tuple(builder.problems))
+    return typing.cast("_T", value)
+
+
+def read(tree: type[_T], path: Path, *, environ: Mapping[str, str] | None = None) -> _T:
+    """Load a tree from a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise FlowledgerError(f"cannot read the configuration {path}: {reason}") from error
+    return load(tree, text=text, environ=environ)
+
+
+def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:
+    """Yield every leaf of a built tree, in order, secrets masked."""
+    hints = _hints(type(config))
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]  # Trees are dataclasses.
+        path = f"{prefix}{field.name}"
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, prefix=f"{path}.")
+            continue
+        is_secret = _is_secret(field)
+        shown = MASK if is_secret and value not in (None, "") else value
+        doc = field.metadata.get("doc", "")
+        default = None if field.default is dataclasses.MISSING else field.default
+        yield Leaf(path, shown, default, type_name(hints[field.name]), doc, is_secret)
+
+
+def tables(config: object, *, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every table of a built tree with its dotted path, the root first."""
+    yield prefix.removesuffix("."), config
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]  # Trees are dataclasses.
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from tables(value, prefix=f"{prefix}{field.name}.")
+
+
+class _Builder:
+    """Builds a tree and gathers what is wrong with it."""
+
+    def __init__(self, overrides: dict[str, tuple[str, str]]) -> None:
+        self.problems: list[str] = []
+        self._overrides = overrides  # Dotted path -> variable, text.
+        self._used: set[str] = set()
+
+    def build(self, tree: type[Any], table: Mapping[str, Any], prefix: str) -> Any:
+        """Return the dataclass, or None where a mistake leaves no value to go on with."""
+        hints = _hints(tree)
+        given: dict[str, Any] = {}
+        shown: dict[str, object] = {}
+        is_whole = True
+        for field in dataclasses.fields(tree):
+            path = f"{prefix}{field.name}"
+            hint = hints[field.name]
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+                given[field.name] = self._sub_table(hint, table.get(field.name, {}), path)
+                is_whole = is_whole and given[field.name] is not None
+            elif (found := self._leaf(field, hint, table, path)) is not None:
+                given[field.name], shown[field.name] = found
+            elif field.default is dataclasses.MISSING:
+                is_whole = False
+        self._refuse_unknown_keys(table, hints, prefix)
+        return self._construct(tree, given, shown, prefix) if is_whole else None
+
+    def refuse_unknown_variables(self, tree: type[Any]) -> None:
+        """Report variables that name no leaf."""
+        paths = list(_paths(tree, ""))
+        for path, (variable, text) in self._overrides.items():
+            if path not in self._used and path not in paths:
+                close = [_variable(match) for match in get_close_matches(path, paths, n=1)]
+                self.problems.append(f"{variable} = {text!r}: unknown setting{_hint(close)}")
+
+    def _sub_table(self, hint: type[Any], value: object, path: str) -> Any:
+        if not isinstance(value, Mapping):
+            self.problems.append(f"{path} = {value!r}: must be a table, written [{path}]")
+            value = {}
+        return self.build(hint, value, f"{path}.")
+
+    def _leaf(
+        self, field: "dataclasses.Field[Any]", hint: object, table: Mapping[str, Any], path: str
+    ) -> tuple[Any, object] | None:
+        """Return the leaf's value and how to print it; None when absent or wrong."""
+        place, is_text = path, False
+        if path in self._overrides:
+            self._used.add(path)
+            place, raw = self._overrides[path]
+            is_text = True
+        elif field.name in table:
+            raw = table[field.name]
+            if field.metadata.get("secret"):
+                self.problems.append(
+                    f"{path} = {MASK}: a secret does not belong in the file; "
+                    f"give it as {_variable(path)}"
+                )
+                return None
+        else:
+            if field.default is dataclasses.MISSING:
+                self.problems.append(f"{path}: is missing and has no default")
+            return None
+        shown = MASK if _is_secret(field) else raw
+        try:
+            return parse_leaf(hint, raw, is_text=is_text), shown
+        except BadValueError as mistake:
+            self.problems.append(f"{place} = {shown!r}: {mistake}")
+            return None
+
+    def _construct(
+        self, tree: type[Any], given: dict[str, Any], shown: dict[str, object], prefix: str
+    ) -> Any:
+        """Build it; a field that is refused falls back to its default, so that others are seen."""
+        while True:
+            try:
+                return tree(**given)
+            except ConfigError as error:
+                path = f"{prefix}{error.key}"
+                value = f" = {shown[error.key]!r}" if error.key in shown else ""
+                self.problems.append(f"{path}{value}: {error.message}")
+                if given.pop(error.key, None) is None:
+                    return None
+            except TypeError:
+                if not self.problems:  # Otherwise: a refused field that has no default.
+                    raise
+                return None
+
+    def _refuse_unknown_keys(
+        self, table: Mapping[str, Any], hints: Mapping[str, object], prefix: str
+    ) -> None:
+        for key in table:
+            if key not in hints:
+                close = [f"{prefix}{match}" for match in get_close_matches(key, hints, n=1)]
+                self.problems.append(f"{prefix}{key}: unknown key{_hint(close)}")
+
+
+def _overrides(tree: type[Any], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return path -> (variable, text). A single word is ours only if the tree has it as a leaf."""
+    top = set(_paths(tree, ""))
+    found = {}
+    for variable, text in environ.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+            if "." in path or path in top:
+                found[path] = (variable, text)
+    return found
+
+
+def _paths(tree: type[Any], prefix: str) -> Iterator[str]:
+    hints = _hints(tree)
+    for field in dataclasses.fields(tree):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from _paths(typing.cast("type[Any]", hint), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def _hints(tree: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(tree, include_extras=True)
+
+
+def _is_secret(field: "dataclasses.Field[Any]") -> bool:
+    return bool(field.metadata.get("secret")) or field.name.endswith("_file")
+
+
+def _variable(path: str) -> str:
+    return ENVIRONMENT_PREFIX + path.upper().replace(".", "__")
+
+
+def _hint(close: list[str]) -> str:
+    return f"; did you mean {close[0]}?" if close else ""
