@@ -99,7 +99,18 @@ def _dispatch(argv: list[str]) -> int:
     )
     module.add_arguments(parser)
     args = _exit_to_status(parser, argv[1:], pass_through=getattr(module, "PASS_THROUGH", False))
-    return 0 if args is None else module.run(args)
+    if args is None:
+        return 0
+    _configure_log()
+    return module.run(args)
+
+
+def _configure_log() -> None:
+    """Log as the environment says; a command that reads the configuration file may change it."""
+    from core import log
+    from core.config import environment, load
+
+    log.configure(load(log.Config, environ=environment("log"), prefix="log."))
 
 
 def _top_parser() -> Parser:

@@ -5,6 +5,7 @@ all mistakes together. A ``__post_init__`` may raise ``ConfigError(field, messag
 """
 
 import dataclasses
+import os
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -73,21 +74,41 @@ def setting(default: Any = dataclasses.MISSING, *, doc: str, secret: bool = Fals
     return dataclasses.field(default=default, metadata={"doc": doc, "secret": secret})
 
 
-def section(config: Callable[[], Any]) -> Any:
-    """Declare a sub-table that takes its own defaults when absent."""
-    return dataclasses.field(default_factory=config)
+def section(config: Callable[[], Any], *, is_inline: bool = False) -> Any:
+    """Declare a sub-table that takes its own defaults when absent.
+
+    An inline one has no table of its own in the file: its keys stand in the table around it.
+    """
+    return dataclasses.field(default_factory=config, metadata={"inline": is_inline})
 
 
-def load(tree: type[_T], *, text: str = "", environ: Mapping[str, str] | None = None) -> _T:
-    """Build a tree from TOML and environment; ``ConfigurationError`` names every mistake."""
+def environment(table: str = "") -> dict[str, str]:
+    """Return our variables, or only those of one top-level table, and never anything else."""
+    prefix = ENVIRONMENT_PREFIX + (f"{table.upper()}__" if table else "")
+    return {name: text for name, text in os.environ.items() if name.startswith(prefix)}
+
+
+def load(
+    tree: type[_T],
+    *,
+    text: str = "",
+    environ: Mapping[str, str] | None = None,
+    prefix: str = "",
+    source: str = "the configuration",
+) -> _T:
+    """Build a tree from TOML and environment; ``ConfigurationError`` names every mistake.
+
+    ``prefix`` ("log.") says where the tree stands in the whole one; then ``text`` is its table.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError((f"the file is not TOML: {error}",)) from error
-    builder = _Builder(_overrides(tree, environ or {}))
-    value = builder.build(tree, table, "")
-    builder.refuse_unknown_variables(tree)
-    if builder.problems or value is None:
+        raise ConfigurationError((f"{source} is not TOML: {error}",)) from error
+    paths = list(_paths(tree, prefix))
+    builder = _Builder(_overrides(paths, environ or {}))
+    value = builder.build(tree, table, prefix)
+    builder.refuse_unknown_variables(paths)
+    if builder.problems:
         raise ConfigurationError(tuple(builder.problems))
     return typing.cast("_T", value)
 
@@ -99,7 +120,7 @@ def read(tree: type[_T], path: Path, *, environ: Mapping[str, str] | None = None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise FlowledgerError(f"cannot read the configuration {path}: {reason}") from error
-    return load(tree, text=text, environ=environ)
+    return load(tree, text=text, environ=environ, source=str(path))
 
 
 def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:
@@ -109,7 +130,7 @@ def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:
         path = f"{prefix}{field.name}"
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            yield from leaves(value, prefix=f"{path}.")
+            yield from leaves(value, prefix=_prefix(field, prefix))
             continue
         is_secret = _is_secret(field)
         shown = MASK if is_secret and value not in (None, "") else value
@@ -118,24 +139,16 @@ def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:
         yield Leaf(path, shown, default, type_name(hints[field.name]), doc, is_secret)
 
 
-def tables(config: object, *, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every table of a built tree with its dotted path, the root first."""
-    yield prefix.removesuffix("."), config
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]  # Trees are dataclasses.
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from tables(value, prefix=f"{prefix}{field.name}.")
-
-
 class _Builder:
     """Builds a tree and gathers what is wrong with it."""
 
     def __init__(self, overrides: dict[str, tuple[str, str]]) -> None:
         self.problems: list[str] = []
         self._overrides = overrides  # Dotted path -> variable, text.
-        self._used: set[str] = set()
 
-    def build(self, tree: type[Any], table: Mapping[str, Any], prefix: str) -> Any:
+    def build(
+        self, tree: type[Any], table: Mapping[str, Any], prefix: str, *, is_inline: bool = False
+    ) -> Any:
         """Return the dataclass, or None where a mistake leaves no value to go on with."""
         hints = _hints(tree)
         given: dict[str, Any] = {}
@@ -145,24 +158,34 @@ class _Builder:
             path = f"{prefix}{field.name}"
             hint = hints[field.name]
             if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-                given[field.name] = self._sub_table(hint, table.get(field.name, {}), path)
+                given[field.name] = self._sub_table(field, hint, table, prefix)
                 is_whole = is_whole and given[field.name] is not None
             elif (found := self._leaf(field, hint, table, path)) is not None:
                 given[field.name], shown[field.name] = found
             elif field.default is dataclasses.MISSING:
                 is_whole = False
-        self._refuse_unknown_keys(table, hints, prefix)
+        if not is_inline:
+            self._refuse_unknown_keys(table, _keys(tree), prefix)
         return self._construct(tree, given, shown, prefix) if is_whole else None
 
-    def refuse_unknown_variables(self, tree: type[Any]) -> None:
-        """Report variables that name no leaf."""
-        paths = list(_paths(tree, ""))
-        for path, (variable, text) in self._overrides.items():
-            if path not in self._used and path not in paths:
+    def refuse_unknown_variables(self, paths: list[str]) -> None:
+        """Report variables that name no leaf, without their text: it may be a secret."""
+        for path, (variable, _) in self._overrides.items():
+            if path not in paths:
                 close = [_variable(match) for match in get_close_matches(path, paths, n=1)]
-                self.problems.append(f"{variable} = {text!r}: unknown setting{_hint(close)}")
+                self.problems.append(f"{variable}: unknown setting{_hint(close)}")
 
-    def _sub_table(self, hint: type[Any], value: object, path: str) -> Any:
+    def _sub_table(
+        self,
+        field: "dataclasses.Field[Any]",
+        hint: type[Any],
+        table: Mapping[str, Any],
+        prefix: str,
+    ) -> Any:
+        if field.metadata.get("inline"):
+            return self.build(hint, table, prefix, is_inline=True)
+        path = f"{prefix}{field.name}"
+        value = table.get(field.name, {})
         if not isinstance(value, Mapping):
             self.problems.append(f"{path} = {value!r}: must be a table, written [{path}]")
             value = {}
@@ -174,7 +197,6 @@ class _Builder:
         """Return the leaf's value and how to print it; None when absent or wrong."""
         place, is_text = path, False
         if path in self._overrides:
-            self._used.add(path)
             place, raw = self._overrides[path]
             is_text = True
         elif field.name in table:
@@ -214,23 +236,20 @@ class _Builder:
                     raise
                 return None
 
-    def _refuse_unknown_keys(
-        self, table: Mapping[str, Any], hints: Mapping[str, object], prefix: str
-    ) -> None:
+    def _refuse_unknown_keys(self, table: Mapping[str, Any], known: list[str], prefix: str) -> None:
         for key in table:
-            if key not in hints:
-                close = [f"{prefix}{match}" for match in get_close_matches(key, hints, n=1)]
+            if key not in known:
+                close = [f"{prefix}{match}" for match in get_close_matches(key, known, n=1)]
                 self.problems.append(f"{prefix}{key}: unknown key{_hint(close)}")
 
 
-def _overrides(tree: type[Any], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return path -> (variable, text). A single word is ours only if the tree has it as a leaf."""
-    top = set(_paths(tree, ""))
+def _overrides(paths: list[str], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return path -> (variable, text). A single word is ours only if the tree has such a leaf."""
     found = {}
     for variable, text in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            if "." in path or path in top:
+            if "." in path or path in paths:
                 found[path] = (variable, text)
     return found
 
@@ -240,9 +259,22 @@ def _paths(tree: type[Any], prefix: str) -> Iterator[str]:
     for field in dataclasses.fields(tree):
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
-            yield from _paths(typing.cast("type[Any]", hint), f"{prefix}{field.name}.")
+            yield from _paths(typing.cast("type[Any]", hint), _prefix(field, prefix))
         else:
             yield f"{prefix}{field.name}"
+
+
+def _keys(tree: type[Any]) -> list[str]:
+    """Return the keys that may stand in a table, those of inline sections included."""
+    hints = _hints(tree)
+    keys = []
+    for field in dataclasses.fields(tree):
+        keys += _keys(hints[field.name]) if field.metadata.get("inline") else [field.name]
+    return keys
+
+
+def _prefix(field: "dataclasses.Field[Any]", prefix: str) -> str:
+    return prefix if field.metadata.get("inline") else f"{prefix}{field.name}."
 
 
 def _hints(tree: type[Any]) -> dict[str, Any]:

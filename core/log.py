@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TextIO
+from typing import Literal, TextIO
 
 from core.clock import Clock, SystemClock
+from core.config import setting
 
 BURST = 5  # Lines of one phrase that are let through in each period.
 PERIOD_S = 30.0
@@ -34,6 +36,16 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the program says about itself on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", doc="The least that is logged."
+    )
+    format: Format = setting(Format.TEXT, doc="Text for people, JSON for a log store.")
 
 
 class Logger:
@@ -84,19 +96,16 @@ def bind(**fields: object) -> Iterator[None]:
 
 
 def configure(
-    *,
-    level: str = "info",
-    form: Format = Format.TEXT,
-    stream: TextIO | None = None,
-    clock: Clock | None = None,
+    config: Config | None = None, *, stream: TextIO | None = None, clock: Clock | None = None
 ) -> None:
     """Send log lines to ``stream`` (stderr when None); calling it again replaces the former."""
+    config = config or Config()
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_JsonLines() if form is Format.JSON else _TextLines())
+    handler.setFormatter(_JsonLines() if config.format is Format.JSON else _TextLines())
     handler.addFilter(_Repeats(clock or SystemClock()))
     root = logging.getLogger("flowledger")
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(config.level.upper())
     root.propagate = False
 
 

@@ -1,0 +1,50 @@
+"""The whole configuration: every package's ``Config`` in one tree, from one TOML file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.config import Config as DecoderConfig
+from core.config import environment, load, read, section
+from core.errors import FlowledgerError
+from core.log import Config as LogConfig
+
+DEFAULT_FILE = Path("flowledger.toml")
+FILE_VARIABLE = "FLOWLEDGER_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """From socket to decoded flows."""
+
+    decoder: DecoderConfig = section(DecoderConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set."""
+
+    log: LogConfig = section(LogConfig)
+    collector: Collector = section(Collector)
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read the file named here, by ``FLOWLEDGER_CONFIG``, or ``./flowledger.toml`` if there.
+
+    Without any, every setting has its default. The environment overrides in all cases.
+    """
+    chosen = config_file(path)
+    if chosen is None:
+        return load(Config, environ=environment())
+    return read(Config, chosen, environ=environment())
+
+
+def config_file(path: Path | None = None) -> Path | None:
+    """Return the file that ``load_config`` reads, None when there is none."""
+    if path is None and (named := os.environ.get(FILE_VARIABLE)):
+        path = Path(named)
+    if path is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not path.is_file():
+        raise FlowledgerError(f"there is no configuration file {path}; create it or name another")
+    return path

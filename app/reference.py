@@ -1,0 +1,116 @@
+"""Reference pages and TOML, rendered from the record declarations and the configuration tree."""
+
+from core.config import ENVIRONMENT_PREFIX, Leaf, leaves
+from core.config_values import render_leaf
+from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Stage, Table
+
+REFRESH = "flowledger config reference"
+_STAGES = {
+    Stage.DATAGRAM: "the datagram",
+    Stage.RECORD: "the record",
+    Stage.ATTRIBUTE: "attribution",
+    Stage.LOAD: "loading",
+}
+
+
+def pages() -> dict[str, str]:
+    """Return every generated page by its file name."""
+    found = {
+        f"{table.name}.md": table_page(table) for table in (FLOWS, NAT_EVENTS, EXPORTER_HEALTH)
+    }
+    return {**found, "configuration.md": configuration_page()}
+
+
+def table_page(table: Table) -> str:
+    """Return the page of one record."""
+    lines = [
+        f"# The {table.name} record",
+        "",
+        _NOTE,
+        "",
+        table.doc,
+        "",
+        f"Sorted by {', '.join(table.order_by)}; partitioned by `{table.partition_by}`.",
+        "",
+        "| column | kind | unit | meaning | filled from | IPFIX elements |",
+        "|---|---|---|---|---|---|",
+    ]
+    for column in table.columns:
+        elements = ", ".join(map(str, column.elements))
+        cells = (
+            f"`{column.name}`",
+            column.kind.label,
+            column.unit,
+            column.doc,
+            _STAGES[column.stage],
+            elements,
+        )
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join([*lines, "", _READING, ""])
+
+
+def configuration_page() -> str:
+    """Return the page of all settings."""
+    from app.config import Config
+
+    lines = ["# Configuration", "", _NOTE, "", _CONFIGURATION]
+    table = ""
+    for leaf in leaves(Config()):
+        parent, _, key = leaf.path.rpartition(".")
+        if parent != table:
+            table = parent
+            lines += [
+                "",
+                f"## [{table}]",
+                "",
+                "| key | kind | default | meaning |",
+                "|---|---|---|---|",
+            ]
+        cells = (f"`{key}`", leaf.type_name, f"`{_default(leaf)}`", leaf.doc)
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def toml(config: object) -> str:
+    """Return a configuration as TOML, secrets masked."""
+    lines: list[str] = []
+    table = ""
+    for leaf in leaves(config):
+        parent, _, key = leaf.path.rpartition(".")
+        if parent != table:
+            table = parent
+            lines += ["", f"[{table}]"]
+        absent = "# " if leaf.value is None else ""
+        lines.append(f"{absent}{key} = {render_leaf(leaf.value, leaf.type_name)}")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _default(leaf: Leaf) -> str:
+    return "none" if leaf.default is None else render_leaf(leaf.default, leaf.type_name)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_NOTE = f"This page is generated from the code by `{REFRESH}`; edit the declarations, not the page."
+
+_READING = """\
+## How to read it
+
+- Addresses print as text, IPv4 as IPv4. An address that the record did not have prints as null.
+- A number that the record did not have is 0.
+- Times print as ISO 8601, UTC, with milliseconds.
+- Columns filled by attribution or loading are 0 or null until those steps exist."""
+
+_CONFIGURATION = f"""\
+One TOML file holds everything: the one named by `--config`, else by `{ENVIRONMENT_PREFIX}CONFIG`,
+else `flowledger.toml` in the current folder; without any, the defaults below hold.
+
+Any key can be overridden by an environment variable: the dotted path in capitals, `__` for a dot,
+after `{ENVIRONMENT_PREFIX}`. `collector.listen` is `{ENVIRONMENT_PREFIX}COLLECTOR__LISTEN`. A list
+is written `a,b` or `["a", "b"]`. Durations are seconds or `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"30d"`; sizes are
+octets or `"64KiB"`, `"256MiB"`, `"10GiB"`.
+
+`flowledger config check` reports all mistakes at once; `flowledger config show` prints what is in
+force. Secrets come from the environment or from files named by `…_file`, and print as `***`."""
