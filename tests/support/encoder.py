@@ -183,16 +183,16 @@ _V1_RECORD = (
     ("protocol", "B"),
     ("tos", "B"),
     ("tcp_flags", "B"),
-    ("pad2", "7s"),
+    ("reserved", "11s"),
 )
 
 
 def _fixed(layout: Sequence[tuple[str, str]], flow: Mapping[str, int | str]) -> bytes:
     values: list[int | bytes] = []
     for name, code in layout:
-        value = flow.get(name, "0.0.0.0" if code == "4s" else 0)
-        if code == "7s":
-            values.append(bytes(7))
+        value = flow.get(name, bytes(4) if code == "4s" else 0)
+        if code == "11s":
+            values.append(bytes(11))
         else:
             values.append(address(value) if isinstance(value, str) else value)
     return struct.pack("!" + "".join(code for _, code in layout), *values)
