@@ -183,7 +183,7 @@ _V1_RECORD = (
     ("protocol", "B"),
     ("tos", "B"),
     ("tcp_flags", "B"),
-    ("reserved", "11s"),
+    ("pad2", "7s"),
 )
 
 
@@ -191,8 +191,8 @@ def _fixed(layout: Sequence[tuple[str, str]], flow: Mapping[str, int | str]) -> 
     values: list[int | bytes] = []
     for name, code in layout:
         value = flow.get(name, bytes(4) if code == "4s" else 0)
-        if code == "11s":
-            values.append(bytes(11))
+        if code == "7s":
+            values.append(bytes(7))
         else:
             values.append(address(value) if isinstance(value, str) else value)
     return struct.pack("!" + "".join(code for _, code in layout), *values)
@@ -234,9 +234,14 @@ def netflow1(
     export_s: int = 0,
     export_ns: int = 0,
     count: int | None = None,
+    record_size: int = 52,
     padding: bytes = b"",
 ) -> bytes:
-    """Write a NetFlow v1 datagram; a flow names only what is not zero."""
+    """Write a NetFlow v1 datagram; a flow names only what is not zero.
+
+    Cisco's records have 52 octets, the last 4 reserved; softflowd leaves those out.
+    """
+    reserved = bytes(record_size - 48)
     size = len(flows) if count is None else count
     head = struct.pack("!HHLLL", 1, size, uptime_ms, export_s, export_ns)
-    return head + b"".join(_fixed(_V1_RECORD, flow) for flow in flows) + padding
+    return head + b"".join(_fixed(_V1_RECORD, flow) + reserved for flow in flows) + padding
