@@ -234,12 +234,12 @@ def netflow1(
     export_s: int = 0,
     export_ns: int = 0,
     count: int | None = None,
-    record_size: int = 52,
+    record_size: int = 48,
     padding: bytes = b"",
 ) -> bytes:
     """Write a NetFlow v1 datagram; a flow names only what is not zero.
 
-    Cisco's records have 52 octets, the last 4 reserved; softflowd leaves those out.
+    Records of 52 octets, the last 4 reserved, are written down as well as those of 48 in use.
     """
     reserved = bytes(record_size - 48)
     size = len(flows) if count is None else count
