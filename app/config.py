@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.config import Config as DecoderConfig
+from core import log
 from core.config import environment, load, read, section
 from core.errors import FlowledgerError
-from core.log import Config as LogConfig
+
+LogConfig = log.Config  # Its own name, for a field called `log` hides the module.
 
 DEFAULT_FILE = Path("flowledger.toml")
 FILE_VARIABLE = "FLOWLEDGER_CONFIG"
@@ -31,12 +33,14 @@ class Config:
 def load_config(path: Path | None = None) -> Config:
     """Read the file named here, by ``FLOWLEDGER_CONFIG``, or ``./flowledger.toml`` if there.
 
-    Without any, every setting has its default. The environment overrides in all cases.
+    Without any, every setting has its default. The environment overrides in all cases. The log
+    goes on as the file says.
     """
     chosen = config_file(path)
-    if chosen is None:
-        return load(Config, environ=environment())
-    return read(Config, chosen, environ=environment())
+    environ = environment()
+    config = read(Config, chosen, environ=environ) if chosen else load(Config, environ=environ)
+    log.configure(config.log)
+    return config
 
 
 def config_file(path: Path | None = None) -> Path | None:

@@ -108,9 +108,9 @@ One TOML file holds everything: the one named by `--config`, else by `{ENVIRONME
 else `flowledger.toml` in the current folder; without any, the defaults below hold.
 
 Any key can be overridden by an environment variable: the dotted path in capitals, `__` for a dot,
-after `{ENVIRONMENT_PREFIX}`. `collector.listen` is `{ENVIRONMENT_PREFIX}COLLECTOR__LISTEN`. A list
-is written `a,b` or `["a", "b"]`. Durations are seconds or `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"30d"`; sizes are
-octets or `"64KiB"`, `"256MiB"`, `"10GiB"`.
+after `{ENVIRONMENT_PREFIX}`. So `collector.listen` is `{ENVIRONMENT_PREFIX}COLLECTOR__LISTEN`.
+A list is written `a,b` or `["a", "b"]`. Durations are seconds or text such as `"250ms"`, `"30s"`,
+`"5m"`, `"2h"`, `"30d"`; sizes are octets or text such as `"64KiB"`, `"256MiB"`, `"10GiB"`.
 
 `flowledger config check` reports all mistakes at once; `flowledger config show` prints what is in
 force. Secrets come from the environment or from files named by `…_file`, and print as `***`."""
