@@ -1,0 +1,106 @@
+"""Addresses as people write them, and as the 16 octets that the journal keeps."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.datagrams import IPV4_MAPPED
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A local address and port to receive on; port 0 asks for a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The socket family that the address belongs to."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Read ``HOST:PORT``; an IPv6 address stands in brackets. Raises ValueError with the fix."""
+    host, colon, port_text = text.strip().rpartition(":")
+    if not colon or not host:
+        raise ValueError(f"{text!r} is not HOST:PORT; write for example 0.0.0.0:2055")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if ":" in host and not bracketed:
+        raise ValueError(f"{text!r} needs brackets around its IPv6 address: [{host}]:{port_text}")
+    host = host[1:-1] if bracketed else host
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise ValueError(
+            f"{host!r} in {text!r} is not an address of this machine; "
+            "write 0.0.0.0 or [::] for all of them"
+        ) from None
+    if not port_text.isascii() or not port_text.isdigit() or int(port_text) > 65_535:
+        raise ValueError(f"port {port_text!r} in {text!r} must be a number from 0 to 65535")
+    return ListenAddress(str(address), int(port_text))
+
+
+def packed(text: str) -> bytes:
+    """Return an address as 16 octets, IPv4 mapped."""
+    octets = ipaddress.ip_address(text).packed
+    return octets if len(octets) == 16 else IPV4_MAPPED + octets
+
+
+def address_text(octets: bytes) -> str:
+    """Return 16 octets as text, a mapped IPv4 address as IPv4."""
+    if octets.startswith(IPV4_MAPPED):
+        return str(ipaddress.IPv4Address(octets[12:]))
+    return str(ipaddress.IPv6Address(octets))
+
+
+class AddressCounts:
+    """Counts by address, for a bounded number of addresses; the rest are counted as others.
+
+    All of it is vectorised, so that a flood from invented addresses costs no Python each.
+    """
+
+    __slots__ = ("_addresses", "_counts", "_limit", "others", "total")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all counts."""
+        self._addresses: NDArray[np.bytes_] = np.empty(0, "S16")  # Sorted.
+        self._counts = np.empty(0, np.int64)
+        self.others = 0
+        self.total = 0
+
+    def add(self, addresses: NDArray[np.void]) -> None:
+        """Count each of these addresses (dtype V16) once more."""
+        # S16 is compared octet by octet, and V16 cannot be sorted.
+        found, times = np.unique(addresses.view("S16"), return_counts=True)
+        self.total += len(addresses)
+        at = np.searchsorted(self._addresses, found)
+        known = np.zeros(len(found), np.bool_)
+        inside = at < len(self._addresses)
+        known[inside] = self._addresses[at[inside]] == found[inside]
+        self._counts[at[known]] += times[known]
+        fresh = np.flatnonzero(~known)
+        room = fresh[: self._limit - len(self._addresses)]
+        self.others += int(times[fresh[len(room) :]].sum())
+        self._addresses = np.insert(self._addresses, at[room], found[room])
+        self._counts = np.insert(self._counts, at[room], times[room])
+
+    def largest(self, limit: int) -> tuple[dict[str, int], int]:
+        """Return the largest counts by address as text, and the sum of all others."""
+        order = np.argsort(-self._counts, kind="stable")[:limit]
+        named = {
+            address_text(self._addresses[index].ljust(16, b"\0")): int(self._counts[index])
+            for index in order
+        }
+        return named, self.total - sum(named.values())
