@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.config import Config as DecoderConfig
+from collector.journal.config import Config as JournalConfig
+from collector.receiver.config import Config as ReceiverConfig
 from core import log
 from core.config import environment, load, read, section
 from core.errors import FlowledgerError
@@ -19,6 +21,8 @@ FILE_VARIABLE = "FLOWLEDGER_CONFIG"
 class Collector:
     """From socket to decoded flows."""
 
+    receiver: ReceiverConfig = section(ReceiverConfig, is_inline=True)
+    journal: JournalConfig = section(JournalConfig)
     decoder: DecoderConfig = section(DecoderConfig)
 
 

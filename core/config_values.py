@@ -34,8 +34,9 @@ class Unit:
     def render(self, value: float) -> str:
         """Return it with the largest suffix that leaves a whole number."""
         for suffix, factor in sorted(self.factors, key=lambda pair: -pair[1]):
-            if value and value % factor == 0 and suffix not in _DECIMAL:
-                return f"{int(value / factor)}{suffix}"
+            count = round(value / factor)
+            if count and abs(count * factor - value) < 1e-9 and suffix not in _DECIMAL:
+                return f"{count}{suffix}"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 

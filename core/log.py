@@ -11,12 +11,13 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, TextIO
 
 from core.clock import Clock, SystemClock
@@ -28,7 +29,8 @@ _PHRASES_MAX = 1_024
 _SECRET = re.compile(r"(?i)password|passwd|secret|token|api_?key|credential|authorization")
 _PLAIN = re.compile(r"[\w./:@%+,\[\]-]+\Z")
 
-_context: ContextVar[dict[str, object]] = ContextVar("log_fields", default={})  # noqa: B039  # Replaced, never changed.
+# Replaced when fields are bound, never changed in place.
+_context: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=MappingProxyType({}))
 
 
 class Format(StrEnum):

@@ -29,9 +29,7 @@ FLOWS = Table(
         Column(
             "dst_addr", Kind.IP, "Destination; null when the record has none.", elements=(12, 28)
         ),
-        Column(
-            "next_hop_addr", Kind.IP, "Next hop of the route.", elements=(15, 62, 18, 63)
-        ),
+        Column("next_hop_addr", Kind.IP, "Next hop of the route.", elements=(15, 62, 18, 63)),
         Column("src_port", Kind.U16, "Source port.", elements=(7, 180, 182)),
         Column("dst_port", Kind.U16, "Destination port.", elements=(11, 181, 183)),
         Column("protocol", Kind.U8, "IP protocol number.", elements=(4,)),

@@ -1,4 +1,4 @@
-"""The clocks."""
+"""The machine's clock, and one that moves only when told to."""
 
 import pytest
 
