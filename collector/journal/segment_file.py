@@ -1,0 +1,136 @@
+"""One segment file while it is being written, and what is made of one that a crash left behind."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from collector.journal.block import BlockBuffer, end_block
+from collector.journal.layout import BlockHeader, SegmentHeader, segment_name
+from collector.journal.problem import Problem, ProblemKind
+from collector.journal.scan import SegmentScan
+
+
+class SegmentFile:
+    """An open segment. A write that fails leaves the file as it was before."""
+
+    __slots__ = (
+        "fd",
+        "has_failed_sync",
+        "nonce",
+        "opened_ns",
+        "path",
+        "records",
+        "segment",
+        "size",
+    )
+
+    def __init__(self, path: Path, fd: int, *, segment: int, nonce: int, opened_ns: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.segment = segment
+        self.nonce = nonce
+        self.opened_ns = opened_ns  # By the monotonic clock.
+        self.size = 0
+        self.records = 0
+        self.has_failed_sync = False
+
+    @classmethod
+    def create(cls, folder: Path, segment: int, *, created_ns: int, opened_ns: int) -> Self:
+        """Create the file with its header; leave nothing behind when that fails."""
+        path = folder / segment_name(segment)
+        nonce = secrets.randbits(64)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        made = cls(path, fd, segment=segment, nonce=nonce, opened_ns=opened_ns)
+        try:
+            made._write([SegmentHeader(segment, nonce, created_ns).pack()])
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
+        return made
+
+    def append(self, block: BlockBuffer, *, level: int) -> BlockHeader:
+        """Write a block behind the last one, or raise OSError and write nothing."""
+        header, parts = block.seal(
+            segment=self.segment, nonce=self.nonce, first_offset=self.records, level=level
+        )
+        self._write([header.pack(), *parts])
+        self.records = header.next_offset
+        return header
+
+    def end(self, *, cut_octets: int = 0) -> None:
+        """Mark the segment as finished."""
+        header, body = end_block(
+            segment=self.segment,
+            nonce=self.nonce,
+            first_offset=self.records,
+            cut_octets=cut_octets,
+        )
+        self._write([header.pack(), body])
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+    def _write(self, parts: Sequence[bytes | memoryview]) -> None:
+        views = [memoryview(part) for part in parts if len(part)]
+        position = self.size
+        try:
+            while views:
+                written = os.pwritev(self.fd, views, position)
+                position += written
+                while views and written >= len(views[0]):
+                    written -= len(views.pop(0))
+                if views:
+                    views[0] = views[0][written:]
+        except OSError:
+            # Should this fail too, the next block goes to the same place and covers the rest.
+            os.ftruncate(self.fd, self.size)
+            raise
+        self.size = position
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found at the end of a segment that was not finished."""
+
+    segment: int
+    cut_octets: int
+    records: int
+
+
+def finish_left_behind(path: Path) -> Recovery | None:
+    """Cut the torn tail of a segment that a crash left unfinished, and mark it as finished.
+
+    None if it was finished. Damage before the tail stays as it is, for the reader to report.
+    """
+    scan = SegmentScan(path, headers_only=True)
+    try:
+        torn: Problem | None = None
+        while (found := scan.step(is_final=True)) is not None:
+            if isinstance(found, Problem):
+                torn = found if found.kind is ProblemKind.TORN_TAIL else None
+            elif found.header.is_end:
+                return None
+    finally:
+        scan.close()
+    cut_octets = torn.size if torn else 0
+    end = torn.byte_position if torn else scan.byte_position
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if torn:
+            os.ftruncate(fd, end)
+        if scan.nonce is not None and scan.segment is not None:
+            left = SegmentFile(path, fd, segment=scan.segment, nonce=scan.nonce, opened_ns=0)
+            left.size, left.records = end, scan.next_offset
+            # Without room for the mark, the next segment's presence says the same.
+            with contextlib.suppress(OSError):
+                left.end(cut_octets=cut_octets)
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    return Recovery(scan.segment or 0, cut_octets, scan.next_offset)
