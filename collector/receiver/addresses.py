@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +72,6 @@ class AddressCounts:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all counts."""
         self._addresses: NDArray[np.bytes_] = np.empty(0, "S16")  # Sorted.
         self._counts = np.empty(0, np.int64)
         self.others = 0
@@ -84,7 +81,31 @@ class AddressCounts:
         """Count each of these addresses (dtype V16) once more."""
         # S16 is compared octet by octet, and V16 cannot be sorted.
         found, times = np.unique(addresses.view("S16"), return_counts=True)
-        self.total += len(addresses)
+        self._add_sorted(found, times)
+
+    def add_times(self, times: Mapping[bytes, int], *, others: int = 0) -> None:
+        """Count addresses so many times more, and some that were never named."""
+        if times:
+            addresses = sorted(times)
+            self._add_sorted(
+                np.array(addresses, "S16"),
+                np.array([times[address] for address in addresses], np.int64),
+            )
+        self.others += others
+        self.total += others
+
+    def add_all(self, more: "AddressCounts") -> None:
+        """Count everything that was counted there."""
+        self._add_sorted(*more.sorted())
+        self.others += more.others
+        self.total += more.others
+
+    def sorted(self) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+        """Return the addresses in their order (dtype S16) and the count of each."""
+        return self._addresses, self._counts
+
+    def _add_sorted(self, found: NDArray[np.bytes_], times: NDArray[np.int64]) -> None:
+        self.total += int(times.sum())
         at = np.searchsorted(self._addresses, found)
         known = np.zeros(len(found), np.bool_)
         inside = at < len(self._addresses)

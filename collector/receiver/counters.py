@@ -7,14 +7,15 @@ A record is one JSON object:
 - ``from_ns``, ``to_ns``: the interval, by the wall clock;
 - ``totals``: since the run began. ``datagrams`` and ``octets`` are those in the journal; what did
   not get there is in ``kernel``, ``journal``, ``refused`` and ``truncated``, each datagram once;
+  what waits in memory is in none of them until a later record;
 - ``interval``: the same, since the record before;
 - ``listeners``: for each address, ``datagrams`` and ``octets`` taken from the socket and ``kernel``
   drops, since the run began;
 - ``by_exporter``: for ``journal``, ``refused`` and ``truncated``, what each exporter lost in the
   interval, and ``others`` for those beyond the bound.
 
-Intervals by exporter are kept until a record of them is in the journal, so they add up to the
-totals but for the last ones of a killed run.
+A record that the journal had to drop is made up for: its interval goes on in the next one. So the
+intervals of a run add up to its totals; those of a killed run, to the totals of its last record.
 """
 
 from collections.abc import Mapping

@@ -78,6 +78,8 @@ class PortableSource:
 
     def close(self) -> None:
         """Close the sockets."""
+        if self._loop.is_closed():
+            return
         for pump in self._pumps:
             pump.cancel()
         for stream in self._streams:

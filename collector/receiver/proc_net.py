@@ -1,6 +1,8 @@
 """What Linux tells about UDP sockets in /proc: who holds a port, and what each socket dropped."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _TABLES = {socket.AF_INET: "udp", socket.AF_INET6: "udp6"}
@@ -29,13 +31,18 @@ def holder_of(
     if not inodes:
         return None
     for process in proc.glob("[0-9]*"):
-        try:
-            links = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
-            if inodes.intersection(links):
+        if not inodes.isdisjoint(_open_files(process)):
+            with suppress(OSError):
                 return int(process.name), (process / "comm").read_text().strip()
-        except OSError:
-            continue  # Not ours to look at, or gone in the meantime.
     return None
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """Yield what a process's descriptors point at, as far as we may look."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):  # Closed in the meantime.
+                yield str(descriptor.readlink())
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -75,7 +75,7 @@ def run(
     config: ProcessConfig,
     *,
     data: Path,
-    on_turn: Callable[[Receiver], None] = lambda _: None,
+    on_turn: Callable[[Receiver], None] | None = None,
     clock: Clock | None = None,
 ) -> Outcome:
     """Receive until SIGTERM or SIGINT, then take what the kernel still holds and sync it."""
@@ -87,9 +87,7 @@ def run(
         stack.enter_context(hold(data))
         # Bound first: while the journal opens, the kernel keeps what comes.
         source = stack.enter_context(closing(open_source(config.receiver, clock=clock)))
-        journal = stack.enter_context(
-            closing(JournalWriter(config.journal, data / JOURNAL, clock=clock))
-        )
+        journal = stack.enter_context(JournalWriter(data / JOURNAL, config.journal, clock=clock))
         receiver = Receiver(
             source=source,
             journal=journal,
@@ -111,7 +109,8 @@ def run(
             log.info("receiver listening", on=",".join(status.listen), data=data)
             while not stop.is_set:
                 receiver.turn()
-                on_turn(receiver)
+                if on_turn is not None:
+                    on_turn(receiver)
             log.info("receiver stopping")
         receiver.drain()
         receiver.finish()

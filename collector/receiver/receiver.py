@@ -1,11 +1,12 @@
 """Moves datagrams from a source to the journal, and counts every one that did not get there."""
 
 import time
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.journal.writer import JournalWriter
 from collector.receiver.addresses import AddressCounts
 from collector.receiver.allowlist import AllowList
 from collector.receiver.counters import (
@@ -20,6 +21,9 @@ from collector.receiver.counters import (
 )
 from collector.receiver.source import Batch, DatagramSource
 from core.clock import Clock
+from core.log import get_logger
+
+log = get_logger(__name__)
 
 COUNTERS_INTERVAL_NS = 1_000_000_000
 # Exporters named in one record; the table itself may hold more.
@@ -35,28 +39,13 @@ _COPY_OCTETS = 4 << 20
 _DRAIN_NS = 2_000_000_000
 
 
-class Journal(Protocol):
-    """What the receiver needs of a journal."""
+@dataclass(frozen=True, slots=True)
+class _Unsettled:
+    """A record that the journal has neither written nor dropped yet."""
 
-    def append(  # noqa: PLR0917  # One array for each fact, in the order of ``Batch``.
-        self,
-        slots: NDArray[np.uint8],
-        lengths: NDArray[np.int64],
-        received_ns: NDArray[np.int64],
-        addr: NDArray[Any],
-        port: NDArray[np.uint16],
-        listener: int,
-    ) -> int:
-        """Take datagrams, from the first on; return how many were taken."""
-        ...
-
-    def append_counters(self, counters: dict[str, Any], now_ns: int) -> bool:
-        """Take a record of counters; say whether it was taken."""
-        ...
-
-    def tick(self, now_ns: int) -> None:
-        """Write and sync what is due."""
-        ...
+    totals: Totals
+    to_ns: int
+    lost: dict[Cause, AddressCounts]
 
 
 class Receiver:
@@ -66,7 +55,7 @@ class Receiver:
         self,
         *,
         source: DatagramSource,
-        journal: Journal,
+        journal: JournalWriter,
         clock: Clock,
         run: str,
         allow: AllowList | None = None,
@@ -77,8 +66,10 @@ class Receiver:
         self._clock = clock
         self._run = run
         self._allow = allow
-        self._lost = {cause: AddressCounts(addresses_counted_max) for cause in BY_EXPORTER}
-        self._totals = dict.fromkeys(("datagrams", "octets", *BY_EXPORTER), 0)
+        self._addresses_counted_max = addresses_counted_max
+        self._lost = self._nothing_lost()
+        self._dropped = 0  # By the journal.
+        self._refused = self._truncated = 0
         count = len(source.listeners)
         self._datagrams = [0] * count
         self._octets = [0] * count
@@ -87,6 +78,8 @@ class Receiver:
         self._number = 0
         self._recorded = Totals()
         self._recorded_ns = clock.now_ns()
+        self._unsettled: _Unsettled | None = None
+        self._settled = self._records_settled()
         self._due_ns = clock.monotonic_ns() + COUNTERS_INTERVAL_NS
         self._record(Event.START)
 
@@ -100,7 +93,9 @@ class Receiver:
         if self._clock.monotonic_ns() >= self._due_ns:
             self._due_ns = self._clock.monotonic_ns() + COUNTERS_INTERVAL_NS
             self._kernel = self._source.kernel_drops()
-            if self.totals() != self._recorded:
+            self._settle()
+            # One record at a time, so that it is known which one the journal dropped.
+            if self._unsettled is None and self.totals() != self._recorded:
                 self._record(Event.INTERVAL)
         if 0 < taken < _FEW and self._pause_s:
             time.sleep(self._pause_s)
@@ -116,15 +111,29 @@ class Receiver:
                 is_more |= bool(batch.received_ns[0] <= called_ns)
                 self._take(batch)
 
-    def finish(self) -> Totals:
-        """Write the last record; return the totals."""
+    def finish(self) -> None:
+        """Have all of it written, and the last record."""
         self._kernel = self._source.kernel_drops()
+        self._journal.flush()
+        self._settle()
         self._record(Event.STOP)
-        return self.totals()
 
     def totals(self) -> Totals:
-        """Return what was counted so far; kernel drops as of the last look."""
-        return Totals(kernel=sum(self._kernel), **self._totals)
+        """Return what was counted so far; kernel drops as of the last look.
+
+        What the journal holds in memory is in none of them yet.
+        """
+        dropped = self._journal.take_dropped()
+        self._lost[Cause.JOURNAL].add_times(dropped.by_exporter, others=dropped.other_exporters)
+        self._dropped += dropped.datagrams
+        return Totals(
+            datagrams=self._journal.stats.datagrams_written,
+            octets=self._journal.stats.octets_written,
+            kernel=sum(self._kernel),
+            journal=self._dropped,
+            refused=self._refused,
+            truncated=self._truncated,
+        )
 
     def listener_totals(self) -> tuple[ListenerTotals, ...]:
         """Return what each listener counted so far."""
@@ -144,9 +153,11 @@ class Receiver:
             self._append(batch)
             return
         keep = np.ones(len(batch), np.bool_) if allowed is None else allowed
-        self._lose(Cause.REFUSED, batch.addr[~keep])
+        self._lost[Cause.REFUSED].add(batch.addr[~keep])
+        self._refused += int((~keep).sum())
         if batch.cut is not None:
-            self._lose(Cause.TRUNCATED, batch.addr[keep & batch.cut])
+            self._lost[Cause.TRUNCATED].add(batch.addr[keep & batch.cut])
+            self._truncated += int((keep & batch.cut).sum())
             keep &= ~batch.cut
         chosen = np.flatnonzero(keep)
         longest = int(batch.lengths[chosen].max(initial=1))
@@ -156,21 +167,14 @@ class Receiver:
             self._append(_part(batch, chosen[first : first + step], longest))
 
     def _append(self, batch: Batch) -> None:
-        accepted = self._journal.append(
+        self._journal.append(
             batch.slots, batch.lengths, batch.received_ns, batch.addr, batch.port, batch.listener
         )
-        self._totals["datagrams"] += accepted
-        self._totals["octets"] += int(batch.lengths[:accepted].sum())
-        self._lose(Cause.JOURNAL, batch.addr[accepted:])
-
-    def _lose(self, cause: Cause, addresses: NDArray[Any]) -> None:
-        if len(addresses):
-            self._totals[cause] += len(addresses)
-            self._lost[cause].add(addresses)
 
     def _record(self, event: Event) -> None:
-        """Write a record of the counters; if it cannot be taken the interval goes on."""
+        """Hand a record of the counters to the journal."""
         now_ns, totals = self._clock.now_ns(), self.totals()
+        interval = totals.minus(self._recorded)
         record = CountersRecord(
             run=self._run,
             number=self._number,
@@ -178,15 +182,36 @@ class Receiver:
             from_ns=self._recorded_ns,
             to_ns=now_ns,
             totals=totals,
-            interval=totals.minus(self._recorded),
+            interval=interval,
             listeners=self.listener_totals(),
             by_exporter={cause: _named(lost) for cause, lost in self._lost.items()},
         )
-        if self._journal.append_counters(encode(record), now_ns):
+        if any(interval.drops().values()):
+            log.warning("datagrams dropped", **interval.drops())
+        self._journal.append_counters(encode(record), now_ns)
+        self._unsettled = _Unsettled(totals, now_ns, self._lost)
+        self._lost = self._nothing_lost()
+
+    def _settle(self) -> None:
+        """See what became of the last record; if it was dropped its interval goes on."""
+        settled = self._records_settled()
+        unsettled, former = self._unsettled, self._settled
+        if unsettled is None or settled == former:
+            return
+        if settled[0] > former[0]:
             self._number += 1
-            self._recorded, self._recorded_ns = totals, now_ns
-            for lost in self._lost.values():
-                lost.clear()
+            self._recorded, self._recorded_ns = unsettled.totals, unsettled.to_ns
+        else:
+            for cause, lost in unsettled.lost.items():
+                self._lost[cause].add_all(lost)
+        self._unsettled, self._settled = None, settled
+
+    def _records_settled(self) -> tuple[int, int]:
+        stats = self._journal.stats
+        return stats.counters_written, stats.counters_dropped
+
+    def _nothing_lost(self) -> dict[Cause, AddressCounts]:
+        return {cause: AddressCounts(self._addresses_counted_max) for cause in BY_EXPORTER}
 
 
 def _part(batch: Batch, chosen: NDArray[np.intp], longest: int) -> Batch:

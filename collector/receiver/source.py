@@ -51,5 +51,8 @@ class DatagramSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the sockets. What they still hold is lost: receive until nothing comes first."""
+        """Close the sockets. What they still hold is lost: receive until nothing comes first.
+
+        Closing twice does nothing.
+        """
         ...

@@ -9,9 +9,10 @@ import ctypes
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class UdpSender:
     def close(self) -> None:
         self.sock.close()
 
-    def __enter__(self) -> "UdpSender":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +110,7 @@ def main() -> None:
     payloads = [os.urandom(args.size) for _ in range(BATCH * 4)]
     with UdpSender(args.host, args.port, payloads, source=args.source) as sender:
         datagrams, octets = sender.send_at(args.rate, args.seconds)
-    print(json.dumps({"datagrams": datagrams, "octets": octets}))
+    sys.stdout.write(json.dumps({"datagrams": datagrams, "octets": octets}) + "\n")
 
 
 if __name__ == "__main__":
