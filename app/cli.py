@@ -78,6 +78,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def load_command(name: str) -> Command:
+    """Import the module of one command, and nothing else."""
+    path = COMMANDS[name][0]
+    try:
+        return cast("Command", import_module(path))
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise FlowledgerError(f"the command {name!r} is not available yet") from error
+
+
 def _dispatch(argv: list[str]) -> int:
     top = _top_parser()
     if not argv:
@@ -89,7 +100,7 @@ def _dispatch(argv: list[str]) -> int:
     name = argv[0]
     if name not in COMMANDS:
         raise UsageError(f"{name!r} is not a command{_suggest(name)}; see `flowledger --help`")
-    module = _load(name)
+    module = load_command(name)
     parser = Parser(
         prog=f"flowledger {name}",
         description=_description(name, module),
@@ -153,16 +164,6 @@ def _exit_to_status(
             raise UsageError(str(done.code)) from done
         return None
     return args
-
-
-def _load(name: str) -> Command:
-    path = COMMANDS[name][0]
-    try:
-        return cast("Command", import_module(path))
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
-        raise FlowledgerError(f"the command {name!r} is not available yet") from error
 
 
 def _description(name: str, module: Command) -> str:

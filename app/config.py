@@ -1,6 +1,5 @@
 """The whole configuration: every package's ``Config`` in one tree, from one TOML file."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def load_config(path: Path | None = None) -> Config:
 
 def config_file(path: Path | None = None) -> Path | None:
     """Return the file that ``load_config`` reads, None when there is none."""
-    if path is None and (named := os.environ.get(FILE_VARIABLE)):
+    if path is None and (named := environment().get(FILE_VARIABLE)):
         path = Path(named)
     if path is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None

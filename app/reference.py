@@ -1,5 +1,6 @@
 """Reference pages and TOML, rendered from the record declarations and the configuration tree."""
 
+from collector.elements import lookup
 from core.config import ENVIRONMENT_PREFIX, Leaf, leaves
 from core.config_values import render_leaf
 from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Stage, Table
@@ -18,7 +19,7 @@ def pages() -> dict[str, str]:
     found = {
         f"{table.name}.md": table_page(table) for table in (FLOWS, NAT_EVENTS, EXPORTER_HEALTH)
     }
-    return {**found, "configuration.md": configuration_page()}
+    return {**found, "configuration.md": configuration_page(), "commands.md": commands_page()}
 
 
 def table_page(table: Table) -> str:
@@ -36,7 +37,7 @@ def table_page(table: Table) -> str:
         "|---|---|---|---|---|---|",
     ]
     for column in table.columns:
-        elements = ", ".join(map(str, column.elements))
+        elements = ", ".join(_element(number) for number in column.elements)
         cells = (
             f"`{column.name}`",
             column.kind.label,
@@ -71,6 +72,18 @@ def configuration_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def commands_page() -> str:
+    """Return the page of all commands."""
+    from app.cli import COMMANDS, load_command
+
+    lines = ["# Commands", "", _NOTE, "", _COMMANDS]
+    for name, (_, about) in COMMANDS.items():
+        command = load_command(name)
+        lines += ["", f"## {name}", "", f"{about[0].upper()}{about[1:]}.", ""]
+        lines += ["```sh", *command.EXAMPLE.strip().splitlines(), "```"]
+    return "\n".join([*lines, ""])
+
+
 def toml(config: object) -> str:
     """Return a configuration as TOML, secrets masked."""
     lines: list[str] = []
@@ -83,6 +96,11 @@ def toml(config: object) -> str:
         absent = "# " if leaf.value is None else ""
         lines.append(f"{absent}{key} = {render_leaf(leaf.value, leaf.type_name)}")
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _element(number: int) -> str:
+    found = lookup(0, number)
+    return f"{number} {found.name}" if found else str(number)
 
 
 def _default(leaf: Leaf) -> str:
@@ -114,3 +132,10 @@ A list is written `a,b` or `["a", "b"]`. Durations are seconds or text such as `
 
 `flowledger config check` reports all mistakes at once; `flowledger config show` prints what is in
 force. Secrets come from the environment or from files named by `…_file`, and print as `***`."""
+
+_COMMANDS = """\
+Call them through the launcher, `./flowledger`, which makes the machine ready first.
+`flowledger COMMAND --help` lists every option.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 called wrongly,
+130 interrupted, 141 when the reader of a pipe has gone away."""

@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-from app.commands.test import checkout, environment
+from app.commands.test import checkout
 from core.errors import FlowledgerError
 
 EXAMPLE = """\
@@ -38,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
             *args.rest,
         ),
         cwd=root,
-        env=environment(),
         check=False,
     )
     return 1 if done.returncode else 0

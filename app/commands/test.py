@@ -5,7 +5,6 @@ large sizes. Arguments that are not known here go to pytest.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import sysconfig
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all steps, tests last; 1 if any failed."""
     root = checkout()
-    failed = [name for name, command in STEPS.items() if not _passes(name, command, root)]
+    failed = [name for name, command in STEPS.items() if not passes(name, command, root)]
     tier = ("--hypothesis-profile=full",) if args.full else ("-m", "not full")
     before = f" ({', '.join(failed)} FAILED above)" if failed else ""
     print(f"tests    {'full' if args.full else 'default'} tier{before}", flush=True)
@@ -57,20 +56,14 @@ def checkout() -> Path:
     return root
 
 
-def environment() -> dict[str, str]:
-    """Return the environment with the checkout's own tools first on PATH."""
-    scripts = sysconfig.get_path("scripts")
-    return {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-
-
-def _passes(name: str, command: tuple[str, ...], root: Path) -> bool:
+def passes(name: str, command: tuple[str, ...], root: Path) -> bool:
     """Run one step; print a line with its time, and what it said if it failed."""
     clock = SystemClock()
     started_ns = clock.monotonic_ns()
+    tool = Path(sysconfig.get_path("scripts")) / command[0]
     done = subprocess.run(
-        command,
+        (tool, *command[1:]),
         cwd=root,
-        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
