@@ -1,0 +1,113 @@
+"""Writing the records of one plan into the columns of a batch."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder.plan import SWAPPED, Plan, RecordKind
+from collector.decoder.rows import Rows
+from collector.decoder.timing import RowClock, event_times, flow_times
+from collector.decoder.wire import put_ipv4
+from core.schema import Table
+
+ICMP, ICMP6 = 1, 58
+
+
+@dataclass(slots=True)
+class Builder:
+    """Columns of one table for a known number of rows, filled a slice at a time."""
+
+    table: Table
+    count: int
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def column(self, name: str, first: int, last: int) -> NDArray[Any]:
+        """Return the slice of a column to write; what nobody writes stays zero."""
+        array = self.arrays.get(name)
+        if array is None:
+            code = self.table.by_name[name].kind.numpy_code
+            # The usual batch has one layout, which writes each row of its columns.
+            whole = first == 0 and last == self.count
+            array = np.empty(self.count, code) if whole else np.zeros(self.count, code)
+            self.arrays[name] = array
+        return array[first:last]
+
+
+@dataclass(slots=True)
+class Filled:
+    """What filling one slice found out."""
+
+    fallbacks: NDArray[np.bool_] | None = None
+    durations_cut: int = 0
+
+
+def fill(
+    builder: Builder, plan: Plan, rows: Rows, first: int, clock: RowClock, *, turned: bool = False
+) -> Filled:
+    """Write ``rows`` from row ``first`` on; ``turned`` writes the reverse half of them."""
+    last = first + rows.count
+    _fill_numbers(builder, plan, rows, first, turned=turned)
+    _fill_addresses(builder, plan, rows, first, turned=turned)
+    if plan.kind is RecordKind.NAT:
+        builder.column("event_at", first, last)[:] = event_times(rows, plan.times, clock)
+        return Filled()
+    _fill_icmp(builder, plan, rows, first)
+    times = plan.times
+    if turned and plan.reverse is not None and plan.reverse.times is not None:
+        times = plan.reverse.times
+    found = flow_times(rows, times, clock)
+    builder.column("started_at", first, last)[:] = found.started_ms
+    builder.column("ended_at", first, last)[:] = found.ended_ms
+    return Filled(found.fallbacks, found.durations_cut)
+
+
+def _fill_numbers(builder: Builder, plan: Plan, rows: Rows, first: int, *, turned: bool) -> None:
+    last = first + rows.count
+    reverse = plan.reverse.numbers if turned and plan.reverse is not None else {}
+    for name, place in plan.numbers.items():
+        if turned and (name in ("octets", "packets") or name in reverse):
+            continue
+        target = SWAPPED.get(name, name) if turned else name
+        builder.column(target, first, last)[:] = rows.unsigned(place)
+    for name, place in reverse.items():
+        builder.column(name, first, last)[:] = rows.unsigned(place)
+
+
+def _fill_addresses(builder: Builder, plan: Plan, rows: Rows, first: int, *, turned: bool) -> None:
+    last = first + rows.count
+    for address in plan.addresses:
+        name = SWAPPED.get(address.column, address.column) if turned else address.column
+        out = builder.column(name, first, last)
+        if address.ipv4 is None and address.ipv6 is not None:
+            out[:] = rows.view(address.ipv6, "V16")
+        elif address.ipv6 is None and address.ipv4 is not None:
+            put_ipv4(out, rows.view(address.ipv4, "<u4"))
+        elif address.ipv4 is not None and address.ipv6 is not None:
+            # Some exporters send both families and leave the other one zero.
+            raw = rows.view(address.ipv4, "<u4")
+            put_ipv4(out, raw)
+            wide = np.ascontiguousarray(rows.view(address.ipv6, "V16"))
+            use = np.flatnonzero((raw == 0) & (wide.view("<u8").reshape(-1, 2) != 0).any(axis=1))
+            out[use] = wide[use]
+
+
+def _fill_icmp(builder: Builder, plan: Plan, rows: Rows, first: int) -> None:
+    last = first + rows.count
+    if plan.icmp is not None:
+        both = rows.unsigned(plan.icmp)
+        builder.column("icmp_type", first, last)[:] = both >> 8
+        builder.column("icmp_code", first, last)[:] = both & 0xFF
+        return
+    if "icmp_type" in plan.numbers or not {"protocol", "dst_port"} <= plan.numbers.keys():
+        return
+    protocol = builder.column("protocol", first, last)
+    chosen = np.flatnonzero((protocol == ICMP) | (protocol == ICMP6))
+    if len(chosen):
+        # Routers without an ICMP element put type and code into the destination port.
+        both = rows.unsigned(plan.numbers["dst_port"])[chosen]
+        for name, value in (("icmp_type", both >> 8), ("icmp_code", both & 0xFF)):
+            if name not in builder.arrays:
+                builder.arrays[name] = np.zeros(builder.count, np.uint8)
+            builder.arrays[name][first:last][chosen] = value.astype(np.uint8)

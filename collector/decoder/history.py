@@ -1,0 +1,72 @@
+"""Every template that was ever in force, with its time, in a file beside the journal.
+
+A journal can so be decoded again from any place: the template that describes its data may have
+come hours before that place.
+"""
+
+import json
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+from collector.decoder.streams import Stream
+from collector.decoder.templates import Template, pack, unpack
+
+FILE_NAME = "templates.jsonl"
+VERSIONS_MAX = 64  # Layouts kept of one key; the oldest give way.
+
+_Key = tuple[str, int, int, int, int]
+
+
+class History:
+    """Templates by stream and id, each from a time on; a withdrawal is one that is None."""
+
+    def __init__(self, path: Path | None = None, *, is_writable: bool = False) -> None:
+        self._path = path if is_writable else None
+        self._since: dict[_Key, list[int]] = {}
+        self._templates: dict[_Key, list[Template | None]] = {}
+        if path is not None and path.exists():
+            self._read(path)
+
+    def add(self, stream: Stream, number: int, now_ns: int, template: Template | None) -> None:
+        """Note what came into force, and write it down at once."""
+        key = _key(stream, number)
+        known = self._templates.get(key)
+        if known and known[-1] == template:
+            return
+        self._keep(key, now_ns, template)
+        if self._path is not None:
+            entry: dict[str, Any] = {"key": key, "since_ns": now_ns}
+            if template is not None:
+                entry["template"] = pack(template)
+            with self._path.open("a", encoding="ascii") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    def at(self, stream: Stream, number: int, when_ns: int) -> Template | None:
+        """Return the template that was in force at a time."""
+        key = _key(stream, number)
+        place = bisect_right(self._since.get(key, []), when_ns)
+        return self._templates[key][place - 1] if place else None
+
+    def _keep(self, key: _Key, since_ns: int, template: Template | None) -> None:
+        since = self._since.setdefault(key, [])
+        templates = self._templates.setdefault(key, [])
+        place = bisect_right(since, since_ns)
+        since.insert(place, since_ns)
+        templates.insert(place, template)
+        if len(since) > VERSIONS_MAX:
+            del since[0], templates[0]
+
+    def _read(self, path: Path) -> None:
+        for line in path.read_text("ascii", "replace").splitlines():
+            try:
+                entry = json.loads(line)
+                template = unpack(entry["template"]) if "template" in entry else None
+                addr, port, version, domain, number = entry["key"]
+            except (ValueError, KeyError, TypeError):
+                continue  # The last line of a process that was killed.
+            self._keep((addr, port, version, domain, number), entry["since_ns"], template)
+
+
+def _key(stream: Stream, number: int) -> _Key:
+    return (stream.addr.hex(), stream.port, stream.version, stream.domain, number)

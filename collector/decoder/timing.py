@@ -1,0 +1,146 @@
+"""When flows began and ended, in milliseconds UTC, whatever clock the exporter used."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder.plan import Clock, Place, Stamp, TimePlan
+from collector.decoder.rows import Rows
+from collector.decoder.wire import signed32
+
+PAST_MS = 24 * 3_600_000  # A stamp older than this is no record of a running network.
+FUTURE_MS = 5 * 60_000
+_NTP_EPOCH_S = 2_208_988_800
+_U32 = np.int64(0xFFFFFFFF)
+DURATION_MAX_MS = np.int64(1 << 31)  # MikroTik underflows to values above this.
+
+
+@dataclass(frozen=True, slots=True)
+class RowClock:
+    """One value a record: the exporter's clock, and the receiver's to check it by."""
+
+    export_ms: NDArray[np.int64]  # Already the arrival where the header's clock was insane.
+    shift_ms: NDArray[np.int64] | None  # What was added to the header's clock; None if nothing.
+    uptime_ms: NDArray[np.int64]
+    arrival_ms: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Start and end of each record, and how many had to be mended."""
+
+    started_ms: NDArray[np.int64]
+    ended_ms: NDArray[np.int64]
+    fallbacks: NDArray[np.bool_] | None
+    durations_cut: int
+
+
+def is_insane(stamp_ms: NDArray[np.int64], arrival_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which stamps cannot be, seen from the time of arrival."""
+    age = arrival_ms - stamp_ms
+    return (age > PAST_MS) | (age < -FUTURE_MS)
+
+
+def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
+    """Return start and end of flows; both are the arrival where a record has no stamp."""
+    uptime = clock.uptime_ms
+    if times.boot is not None:
+        uptime = clock.export_ms - rows.unsigned(times.boot).astype(np.int64)
+    start, end = times.start, times.end
+    cut = 0
+    if start and end and start.clock is end.clock is Clock.UPTIME:
+        start_raw = rows.unsigned(start.place)
+        end_raw = rows.unsigned(end.place)
+        ended = clock.export_ms - _age(uptime, end_raw)
+        duration = end_raw.astype(np.int64) - start_raw
+        duration &= _U32
+    else:
+        ended_or_none = _absolute(rows, end, clock, uptime)
+        started_or_none = _absolute(rows, start, clock, uptime)
+        known = None
+        if times.duration is not None:
+            known = _number(rows, times.duration) // times.duration_divisor
+        if ended_or_none is None and started_or_none is not None and known is not None:
+            ended = started_or_none + known
+        elif ended_or_none is not None:
+            ended = ended_or_none
+        elif started_or_none is not None:
+            ended = started_or_none
+        else:
+            event = _absolute(rows, times.event, clock, uptime)
+            ended = clock.arrival_ms if event is None else event
+        if started_or_none is not None:
+            duration = ended - started_or_none
+        elif known is not None:
+            duration = known
+        else:
+            duration = np.zeros(rows.count, np.int64)
+    wrong = (duration < 0) | (duration >= DURATION_MAX_MS)
+    if wrong.any():
+        cut = int(np.count_nonzero(wrong))
+        duration = np.where(wrong, 0, duration)
+    return _checked(ended, duration, clock, cut)
+
+
+def event_times(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.int64]:
+    """Return when events happened, the arrival where that is not told or cannot be."""
+    uptime = clock.uptime_ms
+    if times.boot is not None:
+        uptime = clock.export_ms - rows.unsigned(times.boot).astype(np.int64)
+    for stamp in (times.event, times.start, times.end):
+        found = _absolute(rows, stamp, clock, uptime)
+        if found is not None:
+            return np.where(is_insane(found, clock.arrival_ms), clock.arrival_ms, found)
+    return clock.arrival_ms
+
+
+def _checked(
+    ended: NDArray[np.int64], duration: NDArray[np.int64], clock: RowClock, cut: int
+) -> Times:
+    age = clock.arrival_ms - ended
+    fallbacks = None
+    if len(age) and (age.max() > PAST_MS or age.min() < -FUTURE_MS):
+        fallbacks = (age > PAST_MS) | (age < -FUTURE_MS)
+        ended = np.where(fallbacks, clock.arrival_ms, ended)
+        age = clock.arrival_ms - ended
+    age += duration
+    if len(age) and age.max() > PAST_MS:
+        too_old = age > PAST_MS
+        duration = np.where(too_old, 0, duration)
+        fallbacks = too_old if fallbacks is None else fallbacks | too_old
+    return Times(ended - duration, ended, fallbacks, cut)
+
+
+def _age(uptime_ms: NDArray[np.int64], stamp: NDArray[Any]) -> NDArray[np.int64]:
+    # Modulo 2**32: an exporter's uptime wraps after 49.7 days.
+    return signed32((uptime_ms - stamp.astype(np.int64)) & _U32)
+
+
+def _absolute(
+    rows: Rows, stamp: Stamp | None, clock: RowClock, uptime_ms: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    if stamp is None:
+        return None
+    if stamp.clock is Clock.UPTIME:
+        return clock.export_ms - _age(uptime_ms, rows.unsigned(stamp.place))
+    if stamp.clock is Clock.DELTA:
+        return clock.export_ms - _number(rows, stamp.place) // 1000
+    raw = rows.unsigned(stamp.place)
+    if stamp.clock is Clock.SECONDS:
+        found = raw.astype(np.int64) * 1000
+    elif stamp.clock is Clock.MILLISECONDS:
+        # Beyond 2**62 no sum below can overflow.
+        found = np.minimum(raw, np.uint64(1 << 62)).astype(np.int64)
+    else:
+        wide = raw.astype(np.uint64)
+        fraction = (wide & np.uint64(0xFFFFFFFF)) * np.uint64(1000) >> np.uint64(32)
+        seconds = (wide >> np.uint64(32)).astype(np.int64) - _NTP_EPOCH_S
+        found = seconds * 1000 + fraction.astype(np.int64)
+    return found if clock.shift_ms is None else found + clock.shift_ms
+
+
+def _number(rows: Rows, place: Place) -> NDArray[np.int64]:
+    # A longer time than fits is as good as the longest that does.
+    return np.minimum(rows.unsigned(place), np.uint64(1 << 62)).astype(np.int64)

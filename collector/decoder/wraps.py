@@ -1,0 +1,108 @@
+"""Repair of octet counters of 32 bits that went round, where it can be proven.
+
+A flow of p packets and o octets may stand for o + k * 2**32 octets for each k that leaves an
+average packet between 28 octets and the MTU. With exactly one such k there is nothing to choose.
+With several, one is taken only when it makes the average a full-size packet, as exact as chance
+would do in fewer than one flow in two thousand.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PACKET_MIN = 28  # An IPv4 header with UDP.
+WRAP = 1 << 32
+# A random counter lies within t of a given value with probability 2 t / 2**32; this t gives
+# 0.0004 for all full sizes together.
+TOLERANCE = int(WRAP * 0.0002)
+RELATIVE = 0.001
+FULL_SIZE_MIN = 1_200
+SIZES_MAX = 4
+EVIDENCE = 3  # Flows of one exact full size before it counts as seen.
+EVIDENCE_PACKETS = 16
+
+
+@dataclass(slots=True)
+class FullSizes:
+    """Exact full-size packets seen on one exporter: size -> flows that showed it."""
+
+    seen: dict[int, int] = field(default_factory=dict)
+
+    def learn(self, octets: NDArray[Any], packets: NDArray[Any], mtu: int) -> None:
+        """Look for flows whose packets were all of one large size."""
+        large = (octets >= packets * FULL_SIZE_MIN) & (packets >= EVIDENCE_PACKETS)
+        large &= octets <= packets * mtu
+        chosen = np.flatnonzero(large)
+        if not len(chosen):
+            return
+        size, rest = np.divmod(octets[chosen], packets[chosen])
+        sizes, counts = np.unique(size[rest == 0], return_counts=True)
+        for one, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+            self.seen[one] = min(self.seen.get(one, 0) + count, 1_000_000)
+        if len(self.seen) > 8 * SIZES_MAX:
+            self.seen = dict(sorted(self.seen.items(), key=lambda item: -item[1])[:SIZES_MAX])
+
+    def proven(self) -> list[int]:
+        """Return the sizes seen most, the surest first."""
+        sure = [size for size, count in self.seen.items() if count >= EVIDENCE]
+        return sorted(sure, key=lambda size: -self.seen[size])[:SIZES_MAX]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """For some rows: octets to add because they are proven, and those that are only possible."""
+
+    rows: NDArray[np.int64]
+    repaired: NDArray[np.uint64]
+    upper: NDArray[np.uint64]
+
+
+def find_wraps(
+    octets: NDArray[Any], packets: NDArray[Any], sizes: list[int], mtu: int
+) -> Repair | None:
+    """Judge flows with 4-octet counters; None when none can have wrapped."""
+    # Only flows with room for a wrap below the MTU are candidates: some 2.9 million packets.
+    many = np.flatnonzero(packets > WRAP // mtu)
+    if not len(many):
+        return None
+    o = octets[many].astype(np.int64)
+    p = packets[many].astype(np.int64)
+    k_max = (p * mtu - o) // WRAP
+    k_min = np.maximum(0, -((o - p * PACKET_MIN) // WRAP))
+    candidate = k_max >= 1
+    if not candidate.any():
+        return None
+    rows, o, p = many[candidate], o[candidate], p[candidate]
+    k_max, k_min = k_max[candidate], k_min[candidate]
+    only = k_min == k_max
+    chosen = np.where(only, k_max, -1)
+    unsure = np.flatnonzero(~only)
+    if len(unsure) and sizes:
+        chosen[unsure] = _by_full_size(o[unsure], p[unsure], k_min[unsure], k_max[unsure], sizes)
+    sure = chosen >= 0
+    repaired = np.where(sure, chosen, 0).astype(np.uint64) * np.uint64(WRAP)
+    upper = np.where(sure, 0, k_max).astype(np.uint64) * np.uint64(WRAP)
+    return Repair(rows, repaired, upper)
+
+
+def _by_full_size(
+    o: NDArray[np.int64],
+    p: NDArray[np.int64],
+    k_min: NDArray[np.int64],
+    k_max: NDArray[np.int64],
+    sizes: list[int],
+) -> NDArray[np.int64]:
+    """Return the only k that makes a full-size average, else -1."""
+    chosen = np.full(len(o), -1, np.int64)
+    hits = np.zeros(len(o), np.int64)
+    for size in sizes:
+        k = np.rint((p * size - o) / WRAP).astype(np.int64)
+        miss = np.abs(o + k * WRAP - p * size)
+        allowed = np.minimum(p * size * RELATIVE, TOLERANCE / len(sizes))
+        hit = (miss <= allowed) & (k >= k_min) & (k <= k_max)
+        # Two sizes may agree on one k, which is then no contradiction.
+        hits += hit & (k != chosen)
+        chosen = np.where(hit, k, chosen)
+    return np.where(hits == 1, chosen, -1)
