@@ -37,7 +37,7 @@ class Unit:
             count = round(value / factor)
             if count and abs(count * factor - value) < 1e-9 and suffix not in _DECIMAL:
                 return f"{count}{suffix}"
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return repr(value)
 
 
 _WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")

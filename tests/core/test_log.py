@@ -2,24 +2,10 @@
 
 import io
 import json
-import logging
 import re
-from collections.abc import Iterator
-
-import pytest
 
 from core import log
 from core.clock import ManualClock
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger("flowledger")
-    handlers, level, propagate = list(root.handlers), root.level, root.propagate
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    root.propagate = propagate
 
 
 def lines(stream: io.StringIO) -> list[str]:
