@@ -51,7 +51,8 @@ def body_of(
     size = rows.dtype.itemsize
     if layout is None or not layout.is_variable:
         return memoryview(rows.tobytes()), np.arange(len(rows) + 1, dtype=np.int64) * size
-    assert chosen is not None, "a layout of variable length needs its names"
+    if chosen is None:
+        raise ValueError("a layout of variable length needs the names of its records")
     name_sizes = np.array([1 + len(text) for text in names.texts], np.int64)
     bounds = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(size + name_sizes[chosen], out=bounds[1:])

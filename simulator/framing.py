@@ -27,6 +27,12 @@ class Part:
     counts: NDArray[np.int64]
     sent_ns: NDArray[np.int64]
 
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Octets of records in each datagram."""
+        sizes: NDArray[np.int64] = self.bounds[self.firsts + self.counts] - self.bounds[self.firsts]
+        return sizes
+
 
 @dataclass(frozen=True, slots=True)
 class Framed:
@@ -86,14 +92,14 @@ class Framer:
             units = np.ones_like(counts)
         else:
             units = np.where(is_template, options, counts)
-        sequences = self.sequence + np.cumsum(units) - units
+        sequences = (self.sequence + np.cumsum(units) - units) & 0xFFFFFFFF
         self.sequence = (self.sequence + int(units.sum())) & 0xFFFFFFFF
         items = np.where(is_template, described + options, counts)
-        heads, bodies, pads = self._cut(parts, part_of, number, counts, templates)
-        lengths = heads + bodies + pads
-        headers = self._headers(parts, part_of, sent_ns, sequences & 0xFFFFFFFF, items, lengths)
-        octets = self._join(parts, part_of, number, headers, heads, pads, templates)
-        return Framed(octets, lengths, sent_ns, counts, units, part_of, number)
+        heads, bodies, pads = self._cut(parts, part_of, number, templates)
+        slots = _Slots(part_of, number, sent_ns, heads, pads, heads + bodies + pads)
+        headers = self._headers(parts, slots, sequences, items)
+        octets = self._join(parts, slots, headers, templates)
+        return Framed(octets, slots.lengths, sent_ns, counts, units, part_of, number)
 
     def _template_positions(self, sent_ns: NDArray[np.int64]) -> list[int]:
         """Return before which data datagrams the templates go, and keep count of them."""
@@ -145,7 +151,6 @@ class Framer:
         parts: list[Part],
         part_of: NDArray[np.int64],
         number: NDArray[np.int64],
-        counts: NDArray[np.int64],
         templates: bytes,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return the octets of header, body and padding of each datagram."""
@@ -155,8 +160,7 @@ class Framer:
         pads = np.zeros(len(part_of), np.int64)
         for index, part in enumerate(parts):
             chosen = part_of == index
-            firsts = part.firsts[number[chosen]]
-            bodies[chosen] = part.bounds[firsts + counts[chosen]] - part.bounds[firsts]
+            bodies[chosen] = part.sizes[number[chosen]]
             if part.layout is not None:
                 heads[chosen] += 4
                 pads[chosen] = -bodies[chosen] % 4
@@ -165,25 +169,22 @@ class Framer:
     def _headers(
         self,
         parts: list[Part],
-        part_of: NDArray[np.int64],
-        sent_ns: NDArray[np.int64],
+        slots: "_Slots",
         sequences: NDArray[np.int64],
         items: NDArray[np.int64],
-        lengths: NDArray[np.int64],
     ) -> memoryview:
         """Return the header and set header of each datagram, one after the other."""
         version = self.kind.version
         fields = list(HEADERS[version].descr)
         if version != 5:
             fields += [("set_id", ">u2"), ("set_length", ">u2")]
-        headers = np.zeros(len(part_of), np.dtype(fields))
-        clock_ns = sent_ns + self.skew_ms * NS_PER_MS
-        clock_ms = clock_ns // NS_PER_MS
+        headers = np.zeros(len(sequences), np.dtype(fields))
+        clock_ms = slots.sent_ns // NS_PER_MS + self.skew_ms
         headers["version"] = version
-        headers["secs"] = clock_ns // NS_PER_S
+        headers["secs"] = clock_ms // 1000
         headers["sequence"] = sequences
         if version == 10:
-            headers["length"] = lengths
+            headers["length"] = slots.lengths
         else:
             headers["count"] = items
             if version == 9:
@@ -199,45 +200,53 @@ class Framer:
             headers["engine"] = self._domain()
         else:
             headers["domain"] = self._domain()
-            headers["set_length"] = lengths - HEADERS[version].itemsize
+            headers["set_length"] = slots.lengths - HEADERS[version].itemsize
             for index, part in enumerate(parts):
                 if part.layout is not None:
-                    headers["set_id"][part_of == index] = part.layout.template_id
+                    headers["set_id"][slots.part_of == index] = part.layout.template_id
         return memoryview(headers.tobytes())
 
     def _join(
-        self,
-        parts: list[Part],
-        part_of: NDArray[np.int64],
-        number: NDArray[np.int64],
-        headers: memoryview,
-        heads: NDArray[np.int64],
-        pads: NDArray[np.int64],
-        templates: bytes,
+        self, parts: list[Part], slots: "_Slots", headers: memoryview, templates: bytes
     ) -> bytes:
         """Join headers, records and padding: three slices a datagram, and one copy for all."""
         size = HEADERS[self.kind.version].itemsize + (0 if self.kind.version == 5 else 4)
         padding = [self.kind.padding[:length] for length in range(4)]
         cuts: list[tuple[memoryview, list[int], list[int]]] = []
         for part in parts:
-            firsts = part.bounds[part.firsts].tolist()
-            ends = part.bounds[part.firsts + part.counts].tolist()
-            cuts.append((part.body, firsts, ends))
+            starts = part.bounds[part.firsts]
+            cuts.append((part.body, starts.tolist(), (starts + part.sizes).tolist()))
         pieces: list[Any] = []
         at = 0
         for index, i, head, pad in zip(
-            part_of.tolist(), number.tolist(), heads.tolist(), pads.tolist(), strict=True
+            slots.part_of.tolist(),
+            slots.number.tolist(),
+            slots.heads.tolist(),
+            slots.pads.tolist(),
+            strict=True,
         ):
             pieces.append(headers[at : at + head])
             at += size
             if index < 0:
                 pieces.append(templates)
                 continue
-            body, firsts, ends = cuts[index]
-            pieces.append(body[firsts[i] : ends[i]])
+            body, starts, ends = cuts[index]
+            pieces.append(body[starts[i] : ends[i]])
             if pad:
                 pieces.append(padding[pad])
         return b"".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """What each datagram of one call is made of, in the order of sending."""
+
+    part_of: NDArray[np.int64]
+    number: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+    heads: NDArray[np.int64]  # Octets of its headers.
+    pads: NDArray[np.int64]
+    lengths: NDArray[np.int64]
 
 
 def _set(set_id: int, body: bytes) -> bytes:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class BatchSender:
             self.close()
             raise
 
-    def __enter__(self) -> "BatchSender":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -201,7 +201,9 @@ class Pace:
     It looks at the clock every millisecond, lets go what is due, and catches up gently.
     """
 
-    def __init__(self, *, rate: float | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, *, rate: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._rate = rate
         self._clock = clock
         self._started_s: float | None = None
