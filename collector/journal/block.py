@@ -1,6 +1,7 @@
 """One block in memory: filled by the writer from receive slots, sealed, and taken apart again."""
 
 import json
+import mmap
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 
 from collector.datagrams import ADDRESS, Datagrams
 from collector.journal.layout import (
+    BLOCK_HEADER_SIZE,
     COMPRESSED,
     END,
     KIND_COUNTERS,
     KIND_DATAGRAM,
+    PAGE,
     RECORD,
     BlockHeader,
     Position,
+    aligned,
     body_hash,
 )
 from collector.journal.spans import copy_spans
@@ -27,6 +31,7 @@ else:
     from backports import zstd
 
 _RECORD_OCTETS = 64  # A block has room for one record in so many octets; v5 with one flow has 72.
+_PADDED_FROM = 64 * 1024  # Smaller blocks follow each other without gaps.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,10 @@ class DamagedBlockError(ValueError):
 
 
 class BlockBuffer:
-    """Memory for one block, used again and again."""
+    """Memory for one block, used again and again: header, payloads, and room for the rest."""
 
     __slots__ = (
+        "_memory",
         "_payload",
         "_records",
         "datagram_octets",
@@ -64,8 +70,12 @@ class BlockBuffer:
     )
 
     def __init__(self, payload_size: int) -> None:
-        self._payload = np.empty(payload_size, np.uint8)
-        self._records = np.empty(payload_size // _RECORD_OCTETS, RECORD)
+        records_max = payload_size // _RECORD_OCTETS
+        size = BLOCK_HEADER_SIZE + aligned(payload_size, 8) + records_max * RECORD.itemsize
+        # A map of its own begins at a page boundary, and untouched pages cost nothing.
+        self._memory = np.frombuffer(mmap.mmap(-1, aligned(size, PAGE)), np.uint8)
+        self._payload = self._memory[BLOCK_HEADER_SIZE : BLOCK_HEADER_SIZE + payload_size]
+        self._records = np.empty(records_max, RECORD)
         self.reset()
 
     def reset(self) -> None:
@@ -133,19 +143,19 @@ class BlockBuffer:
         return True
 
     def seal(
-        self, *, segment: int, nonce: int, first_offset: int, level: int
-    ) -> tuple[BlockHeader, tuple[bytes | memoryview, ...]]:
-        """Return the header and the stored body in parts that stay valid until ``reset``."""
+        self, *, segment: int, nonce: int, first_offset: int, byte_position: int, level: int
+    ) -> tuple[BlockHeader, memoryview | bytes]:
+        """Return the header and the whole block as it goes to ``byte_position`` in the file.
+
+        An uncompressed block is memory of this buffer, valid until ``reset``.
+        """
         records = self._records[: self.records]
         received_ns = records["received_ns"]
-        parts: tuple[bytes | memoryview, ...] = (
-            records.view(np.uint8).data,
-            self._payload[: self.fill].data,
-        )
+        body = self._body(records)
         if level:
-            compressor = zstd.ZstdCompressor(level=level)
-            frame = compressor.compress(parts[0]), compressor.compress(parts[1])
-            parts = (b"".join((*frame, compressor.flush())),)
+            body = zstd.compress(body, level)
+        size = BLOCK_HEADER_SIZE + len(body)
+        end = byte_position + size
         header = BlockHeader(
             flags=COMPRESSED if level else 0,
             records=self.records,
@@ -155,12 +165,24 @@ class BlockBuffer:
             received_min_ns=int(received_ns.min()),
             received_max_ns=int(received_ns.max()),
             datagrams=self.datagrams,
-            records_size=records.nbytes,
             payload_size=self.fill,
-            stored_size=sum(len(part) for part in parts),
-            body_hash=body_hash(nonce, *parts),
+            stored_size=len(body),
+            pad_size=aligned(end, PAGE) - end if size >= _PADDED_FROM else 0,
+            body_hash=body_hash(nonce, body),
         )
-        return header, parts
+        if level:
+            return header, b"".join((header.pack(), body, bytes(header.pad_size)))
+        self._memory[:BLOCK_HEADER_SIZE] = np.frombuffer(header.pack(), np.uint8)
+        self._memory[size : size + header.pad_size] = 0
+        return header, self._memory[: header.size].data
+
+    def _body(self, records: NDArray[Any]) -> memoryview | bytes:
+        """Put the records behind the payloads, so that the whole block is one piece."""
+        start = aligned(self.fill, 8)
+        self._memory[BLOCK_HEADER_SIZE + self.fill : BLOCK_HEADER_SIZE + start] = 0
+        end = start + records.nbytes
+        self._memory[BLOCK_HEADER_SIZE + start : BLOCK_HEADER_SIZE + end] = records.view(np.uint8)
+        return self._memory[BLOCK_HEADER_SIZE : BLOCK_HEADER_SIZE + end].data
 
 
 def end_block(
@@ -177,25 +199,29 @@ def end_block(
         received_min_ns=0,
         received_max_ns=0,
         datagrams=0,
-        records_size=0,
         payload_size=len(body),
         stored_size=len(body),
+        pad_size=0,
         body_hash=body_hash(nonce, body),
     )
     return header, body
+
+
+def end_marks_cut(body: NDArray[np.uint8]) -> int:
+    """Return how many octets of a torn tail were cut, as the last block of a segment says."""
+    return int(json.loads(body.tobytes())["cut_octets"])
 
 
 def unpack(header: BlockHeader, body: NDArray[np.uint8]) -> Content:
     """Take a block apart; the payloads stay where they are unless they were compressed."""
     if header.flags & COMPRESSED:
         body = _decompress(header, body)
-    if len(body) != header.records_size + header.payload_size:
-        raise DamagedBlockError(f"{len(body)} octets where the header says otherwise")
-    records = body[: header.records_size].view(RECORD)
+    if len(body) != header.plain_size:
+        raise DamagedBlockError(f"{len(body)} octets where the header says {header.plain_size}")
+    records = body[header.records_start :].view(RECORD)
     lengths = records["length"].astype(np.int64)
     ends = np.cumsum(lengths)
-    ends += header.records_size
-    if len(records) != header.records or (len(ends) and int(ends[-1]) != len(body)):
+    if len(ends) and int(ends[-1]) != header.payload_size:
         raise DamagedBlockError("the lengths of the records do not add up")
     starts = ends - lengths
     offsets = np.arange(header.first_offset, header.next_offset, dtype=np.uint64)
@@ -242,7 +268,7 @@ def no_datagrams() -> Datagrams:
 
 
 def _decompress(header: BlockHeader, body: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    size = header.records_size + header.payload_size
+    size = header.plain_size
     try:
         # One octet more than it may have, so that a longer frame shows as a wrong size.
         plain = zstd.ZstdDecompressor().decompress(body.data, max_length=size + 1)

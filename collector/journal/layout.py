@@ -1,9 +1,10 @@
 """What a journal file looks like, octet by octet: names, headers, records, checksums.
 
-A segment is a header, then blocks. A block is a header and a body; the body is an array of
-``RECORD`` followed by the payloads in the same order, as one zstd frame when compressed. The last
-block of a finished segment has the flag ``END`` and a small JSON object as its body. All numbers
-are little-endian.
+A segment is a header of one page, then blocks. A block is a header, a body, and padding that lets
+large blocks begin and end at page boundaries, as direct I/O wants. The body is the payloads, zeros
+up to a multiple of 8, and an array of ``RECORD`` in the same order; one zstd frame when compressed.
+The last block of a finished segment has the flag ``END`` and a small JSON object as its body. All
+numbers are little-endian.
 
 Every checksum in a segment is seeded with the segment's own random number, so that nobody can
 send a datagram whose payload passes for a block while the reader searches behind a damaged one.
@@ -40,11 +41,12 @@ END: Final = 2
 
 _SEGMENT_MAGIC = b"\x93FLJSEG\n"
 _SEGMENT = struct.Struct("<8sIIQQqQ")
-SEGMENT_HEADER_SIZE: Final = _SEGMENT.size
+SEGMENT_HEADER_SIZE: Final = 4_096
 _VERSION = 1
 
 BLOCK_MAGIC: Final = b"\x93FLJBLK\n"
 _BLOCK = struct.Struct("<8sIIQQQqqIIIIQQ")
+PAGE: Final = 4_096
 BLOCK_HEADER_SIZE: Final = _BLOCK.size
 _SEEDED = _BLOCK.size - 8  # The header's own checksum is its last field.
 
@@ -74,7 +76,8 @@ class SegmentHeader:
         """Return the octets."""
         values = (_VERSION, _SEGMENT.size, self.segment, self.nonce, self.created_ns)
         head = _SEGMENT.pack(_SEGMENT_MAGIC, *values, 0)[:-8]
-        return head + xxhash.xxh3_64_intdigest(head, seed=self.nonce).to_bytes(8, "little")
+        seal = xxhash.xxh3_64_intdigest(head, seed=self.nonce).to_bytes(8, "little")
+        return (head + seal).ljust(SEGMENT_HEADER_SIZE, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,9 @@ class BlockHeader:
     received_min_ns: int
     received_max_ns: int
     datagrams: int
-    records_size: int
     payload_size: int
     stored_size: int
+    pad_size: int
     body_hash: int
 
     @property
@@ -102,7 +105,17 @@ class BlockHeader:
     @property
     def size(self) -> int:
         """Octets of the whole block in the file."""
-        return BLOCK_HEADER_SIZE + self.stored_size
+        return BLOCK_HEADER_SIZE + self.stored_size + self.pad_size
+
+    @property
+    def records_start(self) -> int:
+        """Return where the records begin in the plain body."""
+        return aligned(self.payload_size, 8)
+
+    @property
+    def plain_size(self) -> int:
+        """Octets of the body when it is not compressed."""
+        return self.records_start + self.records * RECORD.itemsize
 
     @property
     def next_offset(self) -> int:
@@ -121,9 +134,9 @@ class BlockHeader:
             self.received_min_ns,
             self.received_max_ns,
             self.datagrams,
-            self.records_size,
             self.payload_size,
             self.stored_size,
+            self.pad_size,
             self.body_hash,
             0,
         )[:_SEEDED]
@@ -161,6 +174,11 @@ def body_hash(nonce: int, *parts: bytes | memoryview | NDArray[np.uint8]) -> int
     for part in parts:
         digest.update(part)  # type: ignore[arg-type]  # Arrays are buffers; numpy does not say so.
     return int(digest.intdigest())
+
+
+def aligned(size: int, step: int) -> int:
+    """Return ``size`` rounded up to a multiple of ``step``, a power of two."""
+    return (size + step - 1) & -step
 
 
 def segment_name(segment: int) -> str:

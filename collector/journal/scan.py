@@ -67,6 +67,14 @@ class SegmentScan:
         """Return the size of the file now."""
         return os.fstat(self._fd).st_size
 
+    def body(self, found: Found) -> NDArray[np.uint8] | None:
+        """Return the stored body of a block that was found by its header; None if damaged."""
+        octets = np.empty(found.header.stored_size, np.uint8)
+        read = os.preadv(self._fd, [octets.data], found.byte_position + BLOCK_HEADER_SIZE)
+        if read < len(octets) or body_hash(found.header.nonce, octets) != found.header.body_hash:
+            return None
+        return octets
+
     def step(self, *, is_final: bool) -> Found | Problem | None:
         """Return the next block or problem; None when there is nothing more (yet)."""
         while not self.is_ended:

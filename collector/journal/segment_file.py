@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -46,7 +45,7 @@ class SegmentFile:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         made = cls(path, fd, segment=segment, nonce=nonce, opened_ns=opened_ns)
         try:
-            made._write([SegmentHeader(segment, nonce, created_ns).pack()])
+            made._write(SegmentHeader(segment, nonce, created_ns).pack())
         except OSError:
             os.close(fd)
             path.unlink()
@@ -55,10 +54,14 @@ class SegmentFile:
 
     def append(self, block: BlockBuffer, *, level: int) -> BlockHeader:
         """Write a block behind the last one, or raise OSError and write nothing."""
-        header, parts = block.seal(
-            segment=self.segment, nonce=self.nonce, first_offset=self.records, level=level
+        header, octets = block.seal(
+            segment=self.segment,
+            nonce=self.nonce,
+            first_offset=self.records,
+            byte_position=self.size,
+            level=level,
         )
-        self._write([header.pack(), *parts])
+        self._write(octets)
         self.records = header.next_offset
         return header
 
@@ -70,23 +73,20 @@ class SegmentFile:
             first_offset=self.records,
             cut_octets=cut_octets,
         )
-        self._write([header.pack(), body])
+        self._write(header.pack() + body)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
 
-    def _write(self, parts: Sequence[bytes | memoryview]) -> None:
-        views = [memoryview(part) for part in parts if len(part)]
+    def _write(self, octets: bytes | memoryview) -> None:
+        rest = memoryview(octets)
         position = self.size
         try:
-            while views:
-                written = os.pwritev(self.fd, views, position)
+            while rest:
+                written = os.pwrite(self.fd, rest, position)
                 position += written
-                while views and written >= len(views[0]):
-                    written -= len(views.pop(0))
-                if views:
-                    views[0] = views[0][written:]
+                rest = rest[written:]
         except OSError:
             # Should this fail too, the next block goes to the same place and covers the rest.
             os.ftruncate(self.fd, self.size)

@@ -4,18 +4,18 @@
 blocks, so that a slow disk fills the spare blocks before it reaches the socket.
 """
 
-import fcntl
 import json
 import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.journal import lock
 from collector.journal.block import BlockBuffer
 from collector.journal.config import Config
 from collector.journal.sink import BlockSink
@@ -23,9 +23,7 @@ from collector.journal.stats import Dropped, WriterStats
 from core.clock import Clock, SystemClock
 from core.errors import FlowledgerError
 
-LOCK_NAME: Final = "writer.lock"
 _COUNTERS_OCTETS_MAX = 60_000
-_LOCK_ATTEMPTS = 5  # A reader that looks whether we are alive holds the lock for a moment.
 _AGE_PERIOD_NS = 10**9
 
 _Order = BlockBuffer | Callable[[], None] | None  # A block to write, something to do, or the end.
@@ -69,7 +67,7 @@ class JournalWriter:
         """Take the folder; refuse when somebody else writes it. Cuts a torn tail."""
         try:
             self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock_fd = _lock(self.folder)
+            self._lock_fd = lock.take(self.folder)
             self._sink.open()
         except OSError as error:
             self._unlock()
@@ -234,45 +232,3 @@ class JournalWriter:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
-
-
-def is_being_written(folder: Path) -> bool:
-    """Say whether a writer holds the folder now."""
-    try:
-        fd = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # It cannot be told; what looks torn may only be under way.
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
-
-
-def _lock(folder: Path) -> int:
-    path = folder / LOCK_NAME
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    pause = threading.Event()
-    for attempt in range(_LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if attempt + 1 < _LOCK_ATTEMPTS:
-                pause.wait(0.02)
-                continue
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise FlowledgerError(
-                f"journal {folder}: already written by process {holder}; "
-                "stop that one or choose another folder"
-            ) from error
-        else:
-            break
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
