@@ -36,9 +36,7 @@ def boot_times(
     return uptime
 
 
-def _estimate(
-    stream: Stream, export_ms: NDArray[np.int64], ended: NDArray[np.int64]
-) -> int:
+def _estimate(stream: Stream, export_ms: NDArray[np.int64], ended: NDArray[np.int64]) -> int:
     """Estimate the start: no flow ends after its export, and the latest end is near it.
 
     Export time minus flow end is never before the true start, so the least is nearest to it.

@@ -21,7 +21,7 @@ from collector.decoder.state import pack_streams, unpack_streams
 from collector.decoder.streams import Stream, StreamTable
 from collector.decoder.templates import Announcement
 from collector.decoder.waiting import Fetch, Waiting
-from collector.decoder.work import Work, join_columns, prepare
+from collector.decoder.work import MS, Work, join_columns, prepare, with_arrival
 from collector.ledger import LossLedger
 from core.schema import FLOWS, NAT_EVENTS
 
@@ -124,6 +124,7 @@ class Decoder:
 
     def _prepare(self, datagrams: Datagrams) -> Work:
         headers = wire_headers.parse(datagrams, self._problems)
+        datagrams = with_arrival(datagrams, headers)
         port = self._port_keys(datagrams)
         stream = self._streams.index(
             datagrams.addr, port, headers.version, headers.domain, datagrams.received_ns
@@ -136,7 +137,7 @@ class Decoder:
             datagrams, stream=stream, version=headers.version, sequence=headers.sequence
         )
         work = prepare(datagrams, headers, stream, usable)
-        self._now_ns = max(self._now_ns, int(work.arrival_ms.max()) * 1_000_000)
+        self._now_ns = max(self._now_ns, int(work.arrival_ms.max()) * MS)
         return work
 
     def _port_keys(self, datagrams: Datagrams) -> NDArray[np.uint16]:
@@ -191,7 +192,7 @@ class Decoder:
         changes: dict[int, Change],
     ) -> None:
         stream = int(work.stream[datagram])
-        now_ns = int(work.arrival_ms[datagram]) * 1_000_000
+        now_ns = int(work.arrival_ms[datagram]) * MS
         for announcement in found:
             if announcement.id < wire_sets.FIRST_DATA_ID:
                 is_options = announcement.id == 3
@@ -227,7 +228,12 @@ class Decoder:
         self._ledger.count("templates", stream, now_ns, len(found))
 
     def _change(
-        self, key: int, known: Known | None, set_number: int, now_ns: int, changes: dict[int, Change]
+        self,
+        key: int,
+        known: Known | None,
+        set_number: int,
+        now_ns: int,
+        changes: dict[int, Change],
     ) -> None:
         before = self._templates.get(key)
         if self._templates.withdraw(key):
@@ -267,10 +273,12 @@ class Decoder:
             set_id = key & 0xFFFF
             if set_id in STATIC:
                 of_key[place] = number_of(STATIC[set_id])
-            elif key in changes:
+            elif key in changes and not changes[key].is_first:
                 changed.append(place)
             else:
-                known = self._templates.get(key) or self._recall(work, int(datagram[first[place]]), key)
+                known = self._templates.get(key) or self._recall(
+                    work, int(datagram[first[place]]), key
+                )
                 of_key[place] = number_of(known)
         plan_of_set = of_key[inverse]
         for place in changed:
@@ -283,7 +291,7 @@ class Decoder:
         """Look for a template that was in force when this datagram came."""
         if self._history is None:
             return None
-        now_ns = int(work.arrival_ms[datagram]) * 1_000_000
+        now_ns = int(work.arrival_ms[datagram]) * MS
         template = self._history.at(self._streams.streams[key >> 16], key & 0xFFFF, now_ns)
         if template is None or not self._templates.install(key, template, now_ns):
             return None
@@ -300,7 +308,7 @@ class Decoder:
             chosen = missing[inverse == place]
             taken = self._waiting.add(key, work.datagrams, sets.take(chosen))
             datagram = int(sets.datagram[chosen[0]])
-            now_ns = int(work.arrival_ms[datagram]) * 1_000_000
+            now_ns = int(work.arrival_ms[datagram]) * MS
             self._ledger.count("waiting_sets", key >> 16, now_ns, taken)
             if taken < len(chosen):
                 self._problems.add(
@@ -323,6 +331,7 @@ class Decoder:
             if not len(sets):
                 continue
             headers = wire_headers.parse(datagrams, Problems())
+            datagrams = with_arrival(datagrams, headers)
             every = np.ones(len(datagrams), np.bool_)
             work = prepare(datagrams, headers, np.full(len(datagrams), stream, np.int32), every)
             plan = self._templates.plan(known)
@@ -337,13 +346,17 @@ class Decoder:
         """Tell the ledger how far each datagram advanced its stream's sequence."""
         headers = work.headers
         units = np.ones(len(work.stream), np.int64)
-        units[headers.version <= V5] = headers.records[headers.version <= V5]
+        units[headers.version <= V5] = headers.promised[headers.version <= V5]
         is_ipfix = headers.version == IPFIX
+        partly = np.zeros(0, np.int64)
         if is_ipfix.any():
             units[is_ipfix] = result.records[is_ipfix]
-            unknown = sets.datagram[plan_of_set == UNKNOWN]
-            unknown = unknown[is_ipfix[unknown]]
-            units[unknown] = UNKNOWN
+            waiting = sets.datagram[plan_of_set == UNKNOWN]
+            waiting = waiting[is_ipfix[waiting]]
+            if len(waiting):
+                units[waiting] = 0
+                np.subtract.at(units, waiting, 1)
+                partly = np.unique(waiting[result.records[waiting] > 0])
         kept = np.flatnonzero(work.usable)
         self._ledger.observe(
             stream=work.stream[kept],
@@ -351,11 +364,22 @@ class Decoder:
             sequence=headers.sequence[kept],
             units=units[kept],
             uptime_ms=headers.uptime_ms[kept],
-            received_ns=work.arrival_ms[kept] * 1_000_000,
+            received_ns=work.arrival_ms[kept] * MS,
             length=work.datagrams.lengths[kept],
             flows=result.flows_of_datagram[kept],
             flow_octets=result.octets_of_datagram[kept],
         )
+        for datagram in partly.tolist():
+            # Some of its sets were decoded, others wait: what is known counts already.
+            self._ledger.settle(
+                int(work.stream[datagram]),
+                sequence=int(headers.sequence[datagram]),
+                received_ns=int(work.arrival_ms[datagram]) * MS,
+                units=int(result.records[datagram]),
+                flows=0,
+                flow_octets=0,
+                sets=0,
+            )
         self._count_result(work, result)
 
     def _count_result(self, work: Work, result: Result) -> None:
@@ -363,19 +387,22 @@ class Decoder:
             chosen = np.flatnonzero(counts)
             if len(chosen):
                 self._ledger.count_many(
-                    column, work.stream[chosen], work.arrival_ms[chosen] * 1_000_000, counts[chosen]
+                    column, work.stream[chosen], work.arrival_ms[chosen] * MS, counts[chosen]
                 )
 
     def _settle(self, work: Work, sets: wire_sets.Sets, stream: int, result: Result) -> None:
         """Tell the ledger what the waiting sets held after all."""
-        self._ledger.settle(
-            stream=work.stream,
-            sequence=work.headers.sequence,
-            received_ns=work.arrival_ms * 1_000_000,
-            units=result.records,
-            flows=result.flows_of_datagram,
-            flow_octets=result.octets_of_datagram,
-        )
+        waited = np.bincount(sets.datagram, minlength=len(work.stream))
+        for datagram in np.flatnonzero(waited).tolist():
+            self._ledger.settle(
+                stream,
+                sequence=int(work.headers.sequence[datagram]),
+                received_ns=int(work.arrival_ms[datagram]) * MS,
+                units=int(result.records[datagram]),
+                flows=int(result.flows_of_datagram[datagram]),
+                flow_octets=int(result.octets_of_datagram[datagram]),
+                sets=int(waited[datagram]),
+            )
         self._count_result(work, result)
 
     def _expire(self) -> None:
@@ -393,7 +420,7 @@ class Decoder:
             flows=join_columns([result.flows for result in results]),
             nat_events=join_columns([result.nat_events for result in results]),
             options=options,
-            health=self._ledger.collect(self._streams.streams),
+            health=self._ledger.collect(self._streams.keys()),
             problems=problems,
             other_records=sum(int(result.other_records) for result in results),
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from collector.config import Config
 from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
+from collector.decoder.boot import boot_times
 from collector.decoder.fill import Builder, fill
 from collector.decoder.options import learn, row_rates
 from collector.decoder.plan import Plan, RecordKind
@@ -18,7 +19,7 @@ from collector.decoder.streams import Stream
 from collector.decoder.timing import RowClock
 from collector.decoder.values import CutRecordError, read_extras, read_records
 from collector.decoder.work import Work
-from collector.decoder.wraps import EVIDENCE_PACKETS, FullSizes, find_wraps
+from collector.decoder.wraps import EVIDENCE_PACKETS, WRAP, FullSizes, find_wraps
 from core.schema import FLOWS, NAT_EVENTS
 
 FOUR_OCTETS = 4
@@ -63,7 +64,7 @@ class Executor:
         self._streams = streams
         self._problems = problems
         self._extra = extra
-        self._full_sizes: dict[int, FullSizes] = {}
+        self._full_sizes = FullSizes()
 
     def empty(self) -> Result:
         """Return the result of nothing."""
@@ -74,18 +75,12 @@ class Executor:
 
     def pack(self) -> dict[str, dict[str, int]]:
         """Write the full sizes seen as plain values."""
-        return {
-            str(stream): {str(size): count for size, count in sizes.seen.items()}
-            for stream, sizes in self._full_sizes.items()
-        }
+        return self._full_sizes.pack()
 
     def restore(self, streams: list[Stream], packed: dict[str, dict[str, int]]) -> None:
         """Read back what ``pack`` wrote."""
         self._streams = streams
-        self._full_sizes = {
-            int(stream): FullSizes({int(size): count for size, count in seen.items()})
-            for stream, seen in packed.items()
-        }
+        self._full_sizes.unpack(packed)
 
     def run(
         self, work: Work, sets: Sets, plan_of_set: NDArray[np.int64], plans: list[Plan]
@@ -95,7 +90,8 @@ class Executor:
         result = self.empty()
         result.records = np.zeros(datagrams, np.int64)
         pieces: dict[RecordKind, list[Piece]] = {kind: [] for kind in RecordKind}
-        order = np.argsort(plan_of_set, kind="stable")
+        # Sixteen bits are sorted by radix, and no batch has more layouts.
+        order = np.argsort(plan_of_set.astype(np.int16), kind="stable")
         bounds = np.searchsorted(plan_of_set[order], np.arange(len(plans) + 1))
         # Options first: they say how the flows beside them were sampled.
         numbers = sorted(range(len(plans)), key=lambda n: plans[n].kind is not RecordKind.OPTIONS)
@@ -124,9 +120,7 @@ class Executor:
             return fixed_rows(octets, plan, sets.start, counts), np.repeat(sets.datagram, counts)
         walked = variable_rows(octets, plan, sets.start, sets.end)
         if len(walked.broken):
-            self._problems.add_many(
-                Reason.BAD_RECORD, work.datagrams, sets.datagram[walked.broken]
-            )
+            self._problems.add_many(Reason.BAD_RECORD, work.datagrams, sets.datagram[walked.broken])
         return walked.rows, sets.datagram[walked.set_number]
 
     def _run_options(self, work: Work, sets: Sets, plan: Plan, result: Result) -> None:
@@ -150,7 +144,14 @@ class Executor:
                     learn(stream, raw_fields)
                     if self._extra:
                         result.options.append(
-                            _options_record(work, stream, datagram, start, scope, values)
+                            _options_record(
+                                work,
+                                stream,
+                                datagram=datagram,
+                                start=start,
+                                scope=scope,
+                                values=values,
+                            )
                         )
             except CutRecordError:
                 self._problems.add(Reason.BAD_RECORD, work.datagrams, datagram)
@@ -211,9 +212,11 @@ class Executor:
                 count=found.durations_cut,
             )
         stream = work.stream[piece.datagram]
-        rates = row_rates(
-            piece.plan, piece.rows, stream, work.rate[piece.datagram], self._streams
-        ) if piece.plan.sampling or self._has_interface_rates() else None
+        rates = (
+            row_rates(piece.plan, piece.rows, stream, work.rate[piece.datagram], self._streams)
+            if piece.plan.sampling or self._has_interface_rates()
+            else None
+        )
         if rates is not None:
             if "sampling_rate" not in builder.arrays:
                 builder.arrays["sampling_rate"] = np.ones(builder.count, np.uint32)
@@ -231,20 +234,20 @@ class Executor:
         last = first + piece.count
         octets = builder.arrays["octets"][first:last]
         packets = builder.arrays["packets"][first:last]
-        large = np.flatnonzero(packets >= EVIDENCE_PACKETS)
-        if not len(large):
+        if packets.max() < EVIDENCE_PACKETS:
             return
+        self._full_sizes.learn(stream, octets, packets, self._mtu)
+        large = np.flatnonzero(packets > WRAP // self._mtu)
         streams = stream[large]
         for number in np.unique(streams).tolist():
             rows = large[streams == number]
-            sizes = self._full_sizes.setdefault(number, FullSizes())
-            sizes.learn(octets[rows], packets[rows], self._mtu)
-            repair = find_wraps(octets[rows], packets[rows], sizes.proven(), self._mtu)
+            sizes = self._full_sizes.proven(number)
+            repair = find_wraps(octets[rows], packets[rows], sizes, self._mtu)
             if repair is not None:
                 at = rows[repair.rows]
                 octets[at] += repair.repaired
-                builder.column("octets_repaired", 0, builder.count)[first + at] = repair.repaired
-                builder.column("octets_upper", 0, builder.count)[first + at] = repair.upper
+                builder.zeros("octets_repaired")[first + at] = repair.repaired
+                builder.zeros("octets_upper")[first + at] = repair.upper
 
     def _run_nat(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
         count = sum(piece.count for piece in pieces)
@@ -287,8 +290,6 @@ class Executor:
         missing = uptime < 0
         if not missing.any():
             return uptime
-        from collector.decoder.boot import boot_times  # noqa: PLC0415
-
         return boot_times(work, piece.plan, piece.rows, piece.datagram, self._streams)
 
     def _has_interface_rates(self) -> bool:
@@ -335,9 +336,7 @@ def _datagrams(pieces: list[Piece]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def _sum_octets(
-    builder: Builder, datagram: NDArray[np.int64], datagrams: int
-) -> NDArray[np.int64]:
+def _sum_octets(builder: Builder, datagram: NDArray[np.int64], datagrams: int) -> NDArray[np.int64]:
     sums = np.zeros(datagrams, np.int64)
     octets = builder.arrays.get("octets")
     if octets is None or not len(datagram):
@@ -349,7 +348,7 @@ def _sum_octets(
 
 
 def _options_record(
-    work: Work, stream: Stream, datagram: int, start: int, scope: Any, values: Any
+    work: Work, stream: Stream, *, datagram: int, start: int, scope: Any, values: Any
 ) -> OptionsRecord:
     octets = work.datagrams.octets
     template_id = int.from_bytes(octets[start - 4 : start - 2].tobytes(), "big")

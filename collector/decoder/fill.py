@@ -34,6 +34,14 @@ class Builder:
             self.arrays[name] = array
         return array[first:last]
 
+    def zeros(self, name: str) -> NDArray[Any]:
+        """Return a whole column of which only some rows will be written."""
+        array = self.arrays.get(name)
+        if array is None:
+            array = np.zeros(self.count, self.table.by_name[name].kind.numpy_code)
+            self.arrays[name] = array
+        return array
+
 
 @dataclass(slots=True)
 class Filled:
@@ -108,6 +116,4 @@ def _fill_icmp(builder: Builder, plan: Plan, rows: Rows, first: int) -> None:
         # Routers without an ICMP element put type and code into the destination port.
         both = rows.unsigned(plan.numbers["dst_port"])[chosen]
         for name, value in (("icmp_type", both >> 8), ("icmp_code", both & 0xFF)):
-            if name not in builder.arrays:
-                builder.arrays[name] = np.zeros(builder.count, np.uint8)
-            builder.arrays[name][first:last][chosen] = value.astype(np.uint8)
+            builder.zeros(name)[first + chosen] = value.astype(np.uint8)

@@ -58,6 +58,7 @@ class Headers:
     uptime_ms: NDArray[np.int64]  # -1 where the version has none.
     records: NDArray[np.int64]  # v1 and v5: records that are whole.
     record_size: NDArray[np.int64]
+    promised: NDArray[np.int64]  # v1 and v5: records by the header's count.
     body: NDArray[np.int64]  # First octet behind the header.
     end: NDArray[np.int64]
     sampling: NDArray[np.uint32]  # From a v5 header, else 0.
@@ -82,6 +83,7 @@ def parse(datagrams: Datagrams, problems: Problems) -> Headers:
         uptime_ms=np.full(count, -1, np.int64),
         records=np.zeros(count, np.int64),
         record_size=np.zeros(count, np.int64),
+        promised=np.zeros(count, np.int64),
         body=starts.copy(),
         end=starts + lengths,
         sampling=np.zeros(count, np.uint32),
@@ -123,6 +125,7 @@ def _parse_version(
         records = np.minimum((lengths - size) // record_size, promised)
         headers.records[chosen] = records
         headers.record_size[chosen] = record_size
+        headers.promised[chosen] = promised
         headers.end[chosen] = headers.body[chosen] + records * record_size
         mismatch = promised * record_size + size != lengths
         if mismatch.any():

@@ -48,7 +48,11 @@ class Known:
 
 
 # By twice the octets of a record plus the version; below 256, so no template's id.
-STATIC = {2 * 52 + 1: Known(V1, 0, 0), 2 * 48 + 1: Known(V1_SHORT, 0, 0), 2 * 48 + 5: Known(V5, 0, 0)}
+STATIC = {
+    2 * 52 + 1: Known(V1, 0, 0),
+    2 * 48 + 1: Known(V1_SHORT, 0, 0),
+    2 * 48 + 5: Known(V5, 0, 0),
+}
 
 
 @dataclass(slots=True)
@@ -57,6 +61,11 @@ class Change:
 
     before: Known | None
     steps: list[tuple[int, Known | None]] = field(default_factory=list)
+
+    @property
+    def is_first(self) -> bool:
+        """Say whether the key got its first layout, which then describes all of the batch."""
+        return self.before is None and len(self.steps) == 1
 
     def at(self, set_number: int) -> Known | None:
         """Return the layout for a set: data may come shortly before its first template."""

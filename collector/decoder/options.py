@@ -46,9 +46,9 @@ def learn(stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]]) -> None:
         name = next((texts[e] for e in INTERFACE_NAMES if texts.get(e)), None)
         if name is not None:
             stream.interfaces[interface] = name
-    if APPLICATION in numbers and APPLICATION_NAME in texts:
-        if len(stream.applications) < NAMES_MAX:
-            stream.applications[numbers[APPLICATION]] = texts[APPLICATION_NAME]
+    has_application = APPLICATION in numbers and APPLICATION_NAME in texts
+    if has_application and len(stream.applications) < NAMES_MAX:
+        stream.applications[numbers[APPLICATION]] = texts[APPLICATION_NAME]
     rate = _rate(numbers)
     if rate is not None and len(stream.samplers) < NAMES_MAX:
         stream.samplers[_sampler_key(numbers, interface)] = rate

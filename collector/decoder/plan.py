@@ -267,9 +267,7 @@ def _columns(
     return numbers, tuple(addresses)
 
 
-def _address(
-    column: Column, places: dict[tuple[int, int], list[Place]]
-) -> AddressPlan | None:
+def _address(column: Column, places: dict[tuple[int, int], list[Place]]) -> AddressPlan | None:
     ipv4 = ipv6 = None
     for element in column.elements:
         place = places.get((0, element), [None])[0]
@@ -324,9 +322,7 @@ def _reverse(
     return Reverse(reverse, times if times.start or times.end else None)
 
 
-def _extras(
-    places: dict[tuple[int, int], list[Place]], used: set[Place]
-) -> tuple[Extra, ...]:
+def _extras(places: dict[tuple[int, int], list[Place]], used: set[Place]) -> tuple[Extra, ...]:
     extras = []
     for (pen, number), all_places in places.items():
         rest = tuple(place for place in all_places if place not in used)

@@ -50,9 +50,7 @@ class Rows:
             packed, width = field.tobytes(), place.width
             return [packed[at : at + width] for at in range(0, len(packed), width)]
         octets = self.octets.data
-        bounds = zip(
-            self.starts[place.run].tolist(), self.lengths[place.run].tolist(), strict=True
-        )
+        bounds = zip(self.starts[place.run].tolist(), self.lengths[place.run].tolist(), strict=True)
         return [bytes(octets[start : start + length]) for start, length in bounds]
 
     def take(self, chosen: NDArray[Any]) -> "Rows":

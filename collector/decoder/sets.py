@@ -76,7 +76,15 @@ def find(
         length = shorts[position + 2].astype(np.int64)
         good = (length >= SET_HEADER) & (position + length <= end)
         if not good.all():
-            _report(datagrams, problems, index, position, set_id, length, ~good)
+            bad = ~good
+            _report(
+                datagrams,
+                problems,
+                index=index[bad],
+                position=position[bad],
+                set_id=set_id[bad],
+                length=length[bad],
+            )
             index, position, end = index[good], position[good], end[good]
             set_id, length = set_id[good], length[good]
         found.append((index, set_id, position + SET_HEADER, position + length))
@@ -89,15 +97,15 @@ def find(
 def _report(
     datagrams: Datagrams,
     problems: Problems,
+    *,
     index: NDArray[np.int64],
     position: NDArray[np.int64],
     set_id: NDArray[np.int64],
     length: NDArray[np.int64],
-    bad: NDArray[np.bool_],
 ) -> None:
     # Zeros to the end are padding that some exporters send, not a set.
     zeros = (set_id == 0) & (length == 0)
-    wrong = np.flatnonzero(bad & ~zeros)
+    wrong = np.flatnonzero(~zeros)
     if len(wrong):
         first = int(wrong[0])
         octet = int(position[first] - datagrams.starts[index[first]])
@@ -117,9 +125,7 @@ def _walk_singly(
     """Walk the few datagrams that hold very many sets."""
     octets: Octets = datagrams.octets
     found: list[tuple[int, int, int, int]] = []
-    for number, place, stop in zip(
-        index.tolist(), position.tolist(), end.tolist(), strict=True
-    ):
+    for number, place, stop in zip(index.tolist(), position.tolist(), end.tolist(), strict=True):
         content = octets[place:stop].tobytes()
         at = 0
         while at + SET_HEADER <= len(content):
@@ -145,5 +151,3 @@ def _in_order(found: list[tuple[NDArray[np.int64], ...]]) -> Sets:
     # The start orders within a datagram, but datagrams may lie in the buffer in any order.
     order = np.lexsort((columns[2], columns[0]))
     return Sets(*(column[order] for column in columns))
-
-

@@ -24,8 +24,8 @@ def pack_streams(streams: list[Stream]) -> list[dict[str, Any]]:
 def unpack_streams(packed: list[dict[str, Any]]) -> list[Stream]:
     """Read back what ``pack_streams`` wrote."""
     streams = []
-    for values in packed:
-        values = dict(values)
+    for one in packed:
+        values = dict(one)
         values["addr"] = bytes.fromhex(values["addr"])
         for name in _BY_NUMBER:
             values[name] = {int(number): text for number, text in values[name].items()}

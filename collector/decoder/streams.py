@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.datagrams import ADDRESS
 from collector.decoder.problems import address_text
+from collector.ledger import StreamKeys
 
 # Random for each process: nobody can choose addresses that collide.
 _MIX = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(4))
@@ -85,9 +87,19 @@ class StreamTable:
             found[version == 0] = _UNKNOWN
         return found
 
+    def keys(self) -> StreamKeys:
+        """Return who the streams are, by number."""
+        last = self._words[:, 2]
+        return StreamKeys(
+            np.ascontiguousarray(self._words[:, :2]).view(ADDRESS).reshape(-1),
+            (last >> np.uint64(16)).astype(np.uint8),
+            (last >> _HALF).astype(np.uint32),
+        )
+
     def restore(self, streams: list[Stream]) -> None:
         """Take over the streams of a snapshot."""
         self.streams = streams
+        self._words = self._words[:0]
         self._by_key = {
             (stream.addr, stream.port, stream.version, stream.domain): number
             for number, stream in enumerate(streams)

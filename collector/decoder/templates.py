@@ -80,9 +80,7 @@ def read_set(
     return found, None
 
 
-def _read_one(
-    content: bytes, at: int, *, version: int, is_options: bool
-) -> tuple[Template, int]:
+def _read_one(content: bytes, at: int, *, version: int, is_options: bool) -> tuple[Template, int]:
     template_id, size = _PAIR.unpack_from(content, at)
     start = at
     at += 4

@@ -143,4 +143,7 @@ def _absolute(
 
 def _number(rows: Rows, place: Place) -> NDArray[np.int64]:
     # A longer time than fits is as good as the longest that does.
-    return np.minimum(rows.unsigned(place), np.uint64(1 << 62)).astype(np.int64)
+    number: NDArray[np.int64] = np.minimum(rows.unsigned(place), np.uint64(1 << 62)).astype(
+        np.int64
+    )
+    return number

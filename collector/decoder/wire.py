@@ -18,7 +18,8 @@ def overlapping(octets: Octets, dtype: str | np.dtype[Any]) -> NDArray[Any]:
 
 def gather(octets: Octets, starts: NDArray[Any], size: int) -> Octets:
     """Copy ``size`` octets from each start into one contiguous buffer."""
-    return overlapping(octets, f"V{size}")[starts].view(np.uint8)
+    gathered: Octets = overlapping(octets, f"V{size}")[starts].view(np.uint8)
+    return gathered
 
 
 def strided(rows: Octets, count: int, size: int, offset: int, dtype: str) -> NDArray[Any]:

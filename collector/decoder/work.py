@@ -1,6 +1,6 @@
 """One batch under decode: its datagrams, headers, streams and clocks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,22 +43,27 @@ class Work:
         return columns
 
 
+def with_arrival(datagrams: Datagrams, headers: Headers) -> Datagrams:
+    """Give datagrams of a file without arrival times the time of their export."""
+    received = datagrams.received_ns
+    unknown = received <= 0
+    if not unknown.any():
+        return datagrams
+    return replace(datagrams, received_ns=np.where(unknown, headers.export_ms * MS, received))
+
+
 def prepare(
     datagrams: Datagrams, headers: Headers, stream: NDArray[np.int32], usable: NDArray[np.bool_]
 ) -> Work:
     """Work out the clocks of each datagram."""
-    received = datagrams.received_ns
-    # A file without arrival times counts as having arrived when it was exported.
-    arrival_ms = np.where(received > 0, received // MS, headers.export_ms)
+    arrival_ms = datagrams.received_ns // MS
     export_ms, shift_ms = headers.export_ms, None
     insane = is_insane(export_ms, arrival_ms)
     if insane.any():
         shift_ms = np.where(insane, arrival_ms - export_ms, 0)
         export_ms = export_ms + shift_ms
     rate = np.maximum(headers.sampling, np.uint32(1))
-    return Work(
-        datagrams, headers, stream, usable, arrival_ms, export_ms, shift_ms, rate
-    )
+    return Work(datagrams, headers, stream, usable, arrival_ms, export_ms, shift_ms, rate)
 
 
 def join_columns(parts: list[Columns]) -> Columns:

@@ -6,7 +6,7 @@ With several, one is taken only when it makes the average a full-size packet, as
 would do in fewer than one flow in two thousand.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,33 +21,57 @@ RELATIVE = 0.001
 FULL_SIZE_MIN = 1_200
 SIZES_MAX = 4
 EVIDENCE = 3  # Flows of one exact full size before it counts as seen.
-EVIDENCE_PACKETS = 16
+SAMPLE_MAX = 512  # Flows of a batch that are looked at for evidence.
+EVIDENCE_PACKETS = 1_000  # Of which fewer come out even by chance than one in a thousand.
 
 
-@dataclass(slots=True)
 class FullSizes:
-    """Exact full-size packets seen on one exporter: size -> flows that showed it."""
+    """Exact full-size packets seen on each stream: size -> flows that showed it."""
 
-    seen: dict[int, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._seen: dict[int, dict[int, int]] = {}
 
-    def learn(self, octets: NDArray[Any], packets: NDArray[Any], mtu: int) -> None:
-        """Look for flows whose packets were all of one large size."""
-        large = (octets >= packets * FULL_SIZE_MIN) & (packets >= EVIDENCE_PACKETS)
-        large &= octets <= packets * mtu
-        chosen = np.flatnonzero(large)
-        if not len(chosen):
+    def learn(
+        self, stream: NDArray[np.int32], octets: NDArray[Any], packets: NDArray[Any], mtu: int
+    ) -> None:
+        """Look for large flows whose packets were all of one large size."""
+        many = np.flatnonzero(packets >= EVIDENCE_PACKETS)
+        many = many[:: len(many) // SAMPLE_MAX + 1]
+        o, p = octets[many], packets[many]
+        near = (o >= p * FULL_SIZE_MIN) & (o <= p * mtu)
+        many, o, p = many[near], o[near], p[near]
+        size, rest = np.divmod(o, p)
+        exact = rest == 0
+        if not exact.any():
             return
-        size, rest = np.divmod(octets[chosen], packets[chosen])
-        sizes, counts = np.unique(size[rest == 0], return_counts=True)
-        for one, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-            self.seen[one] = min(self.seen.get(one, 0) + count, 1_000_000)
-        if len(self.seen) > 8 * SIZES_MAX:
-            self.seen = dict(sorted(self.seen.items(), key=lambda item: -item[1])[:SIZES_MAX])
+        keys = stream[many[exact]].astype(np.int64) << 16 | size[exact].astype(np.int64)
+        unique, counts = np.unique(keys, return_counts=True)
+        for key, count in zip(unique.tolist(), counts.tolist(), strict=True):
+            seen = self._seen.setdefault(key >> 16, {})
+            seen[key & 0xFFFF] = min(seen.get(key & 0xFFFF, 0) + count, 1_000_000)
+            if len(seen) > 8 * SIZES_MAX:
+                most = sorted(seen.items(), key=lambda item: -item[1])[:SIZES_MAX]
+                self._seen[key >> 16] = dict(most)
 
-    def proven(self) -> list[int]:
-        """Return the sizes seen most, the surest first."""
-        sure = [size for size, count in self.seen.items() if count >= EVIDENCE]
-        return sorted(sure, key=lambda size: -self.seen[size])[:SIZES_MAX]
+    def proven(self, stream: int) -> list[int]:
+        """Return the sizes seen most on a stream, the surest first."""
+        seen = self._seen.get(stream, {})
+        sure = [size for size, count in seen.items() if count >= EVIDENCE]
+        return sorted(sure, key=lambda size: -seen[size])[:SIZES_MAX]
+
+    def pack(self) -> dict[str, dict[str, int]]:
+        """Write all as plain values."""
+        return {
+            str(stream): {str(size): count for size, count in seen.items()}
+            for stream, seen in self._seen.items()
+        }
+
+    def unpack(self, packed: dict[str, dict[str, int]]) -> None:
+        """Read back what ``pack`` wrote."""
+        self._seen = {
+            int(stream): {int(size): count for size, count in seen.items()}
+            for stream, seen in packed.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
