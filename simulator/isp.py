@@ -12,14 +12,15 @@ from simulator.faults import deliver
 from simulator.flow_log import FlowLog
 from simulator.population import Population
 from simulator.profile import DAY_CURVE, Profile
+from simulator.records import joined, pick, portion, split, with_packets
 from simulator.router import Exported, Router
-from simulator.traffic import Traffic, portion, split
+from simulator.traffic import Traffic
 from simulator.truth import Truth
 
 WINDOW_RECORDS = 65_536  # About so many records are made at a time.
 WINDOW_MS_MAX = 60_000
 WINDOW_MS_MIN = 20
-EXPORT_DELAY_MS = 1_000  # How long a router may take to notice that a flow is over.
+EXPORT_DELAY_MASK = 1_023  # Milliseconds that a router may take to notice that a flow is over.
 WARM_UP_S = 30
 RECORDS_PER_CONNECTION = 2.0
 HOUR_MS = 3_600_000
@@ -96,7 +97,7 @@ class Isp:
         profile = self.profile
         end_ms = profile.start_ms + round(duration_s * 1000)
         inactive_ms = profile.inactive_timeout_s * 1000
-        last_ms = end_ms + inactive_ms + EXPORT_DELAY_MS
+        last_ms = end_ms + inactive_ms + EXPORT_DELAY_MASK + 1
         window_ms = self._window_ms()
         waiting: dict[int, list[NDArray[Any]]] = {}
         begin_ms = profile.start_ms - inactive_ms - WARM_UP_S * 1000
@@ -107,11 +108,12 @@ class Isp:
             if length_ms > 0:
                 fresh = self._connections(at_ms, length_ms)
                 fresh = self._finish(fresh, end_ms)
-                fresh = fresh[fresh["export_ms"] > profile.start_ms]
+                if at_ms < profile.start_ms:
+                    fresh = pick(fresh, np.flatnonzero(fresh["export_ms"] > profile.start_ms))
                 _file(fresh, waiting, begin_ms, window_ms)
             ready = waiting.pop(number, [])
             if ready:
-                yield self._export(np.concatenate(ready), at_ms)
+                yield self._export(joined(ready), at_ms)
             number += 1
 
     def _window_ms(self) -> int:
@@ -144,25 +146,26 @@ class Isp:
 
     def _finish(self, records: NDArray[Any], end_ms: int) -> NDArray[Any]:
         """Cut flows at the end, at restarts and by the active timeout; say when they go out."""
-        late = records["end_ms"] > end_ms
-        if late.any():
-            cut = portion(records[late], records["start_ms"][late], end_ms)
-            records = np.concatenate((records[~late], cut[cut["packets"] > 0]))
-        router = self.population.router[records["subscriber"]]
+        late = np.flatnonzero(records["end_ms"] > end_ms)
+        if len(late):
+            wholes = pick(records, late)
+            records[late] = portion(wholes, wholes["start_ms"], end_ms)
+            if not records["packets"][late].all():
+                records = with_packets(records)
         for index, times in self._restarts.items():
             for at_ms in times:
+                router = self.population.router[records["subscriber"]]
                 crosses = (router == index) & (records["start_ms"] < at_ms)
                 crosses &= records["end_ms"] > at_ms
                 if crosses.any():
-                    wholes = records[crosses]
+                    wholes = pick(records, np.flatnonzero(crosses))
                     before = portion(wholes, wholes["start_ms"], at_ms)
                     after = portion(wholes, at_ms, wholes["end_ms"])
-                    parts = np.concatenate((before, after))
-                    records = np.concatenate((records[~crosses], parts[parts["packets"] > 0]))
-                    router = self.population.router[records["subscriber"]]
+                    others = pick(records, np.flatnonzero(~crosses))
+                    records = with_packets(joined((others, before, after)))
         records = split(records, self.profile.active_timeout_s * 1000)
         # A delay that repeats and costs no random numbers.
-        delay = 1 + (records["octets"] * 7 + records["subscriber_port"]) % EXPORT_DELAY_MS
+        delay = 1 + (records["octets"] * 7 + records["subscriber_port"] & EXPORT_DELAY_MASK)
         idle = np.where(records["export_ms"] == 0, self.profile.inactive_timeout_s * 1000, 0)
         records["export_ms"] = records["end_ms"] + idle + delay
         for index, times in self._restarts.items():
@@ -183,7 +186,7 @@ class Isp:
         key |= np.arange(len(records))
         key.sort()
         order = key & ((1 << _INDEX_BITS) - 1)
-        records = records[order]
+        records = pick(records, order)
         group = key >> (_INDEX_BITS + _TIME_BITS)
         cuts = np.flatnonzero(group[1:] != group[:-1]) + 1
         firsts = [0, *cuts.tolist()]
@@ -209,14 +212,11 @@ class Isp:
         for at_ms in times:
             if all(part["export_ms"][-1] <= at_ms for part in families.values()):
                 break
-            before = {key: part[part["export_ms"] <= at_ms] for key, part in families.items()}
-            before = {key: part for key, part in before.items() if len(part)}
+            before, families = _divide(families, at_ms)
             if before:
                 yield before
             router.restart(at_ms)
             self.truth.add_restart(router, at_ms)
-            families = {key: part[part["export_ms"] > at_ms] for key, part in families.items()}
-            families = {key: part for key, part in families.items() if len(part)}
         if families:
             yield families
 
@@ -257,7 +257,7 @@ class _Losses:
 
     def joined(self) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]:
         return (
-            np.concatenate(self._records),
+            joined(self._records),
             np.concatenate(self._is_lost),
             np.concatenate(self._sampling),
         )
@@ -270,12 +270,26 @@ def _file(
     number = (records["export_ms"] - begin_ms - 1) // window_ms
     key = number << _INDEX_BITS | np.arange(len(records))
     key.sort()
-    records = records[key & ((1 << _INDEX_BITS) - 1)]
+    records = pick(records, key & ((1 << _INDEX_BITS) - 1))
     number = key >> _INDEX_BITS
     cuts = np.flatnonzero(np.diff(number, prepend=-1)) if len(number) else np.zeros(0, np.int64)
     firsts = cuts.tolist()
     for first, end in zip(firsts, [*firsts[1:], len(records)], strict=True):
         waiting.setdefault(int(number[first]), []).append(records[first:end])
+
+
+def _divide(
+    families: dict[bool, NDArray[Any]], at_ms: int
+) -> tuple[dict[bool, NDArray[Any]], dict[bool, NDArray[Any]]]:
+    """Part records, in the order of export, into those until a time and those after it."""
+    before, after = {}, {}
+    for is_ipv6, records in families.items():
+        end = int(np.searchsorted(records["export_ms"], at_ms, side="right"))
+        if end:
+            before[is_ipv6] = records[:end]
+        if end < len(records):
+            after[is_ipv6] = records[end:]
+    return before, after
 
 
 def _merge(pieces: list[Batch]) -> Batch:

@@ -17,6 +17,7 @@ from simulator.population import (
     Population,
 )
 from simulator.profile import Profile
+from simulator.records import joined
 from simulator.traffic import APPS
 
 NAMES = Names(tuple(app.name for app in APPS))
@@ -118,9 +119,7 @@ class Router:
             sorted_places = np.empty_like(places)
             sorted_places[framed.number[places]] = places
             datagram.append(np.repeat(sorted_places, part.counts))
-        return Exported(
-            framed, np.concatenate(list(families.values())), np.concatenate(datagram), values
-        )
+        return Exported(framed, joined(list(families.values())), np.concatenate(datagram), values)
 
     def values(self, records: NDArray[Any], *, is_ipv6: bool) -> dict[str, Any]:
         """Return what the records say on the wire, by name."""

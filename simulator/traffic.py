@@ -16,30 +16,13 @@ from simulator.population import (
     SUBSCRIBER_BITS,
     Population,
 )
+from simulator.records import RECORD, with_packets
 
 QUANTILES = 4_096
 MIX = 4_096
 OCTETS_MAX = 1 << 40
 PACKET_MIN = 40
 PACKET_MAX = 1_500
-
-RECORD = np.dtype(
-    [
-        ("start_ms", "<i8"),
-        ("end_ms", "<i8"),
-        ("export_ms", "<i8"),
-        ("octets", "<i8"),
-        ("packets", "<i8"),
-        ("subscriber", "<u4"),
-        ("remote", "<u4"),
-        ("subscriber_port", "<u2"),
-        ("remote_port", "<u2"),
-        ("app", "u1"),
-        ("is_download", "u1"),
-        ("is_ipv6", "u1"),
-        ("spare", "u1"),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,63 +124,13 @@ class Traffic:
         records["is_download"][1] = 1
         records["is_ipv6"] = people.has_ipv6[subscriber] & (_bits(who, 42, 1) == 1)
         flat = records.reshape(-1)
-        return flat[flat["packets"] > 0] if is_scan.any() else flat
+        return with_packets(flat) if is_scan.any() else flat
 
     def _remote(self, place: NDArray[np.int64], app: NDArray[Any]) -> NDArray[Any]:
         remote = self._population.draw_remote[place]
         peers = np.flatnonzero(self._to_peers[app])
         remote[peers] = self._population.servers + place[peers]
         return remote
-
-
-def portion(records: NDArray[Any], first_ms: Any, end_ms: Any) -> NDArray[Any]:
-    """Return the part of each flow between two times, its packets spread linearly.
-
-    Parts that touch add up to the whole, and keep its mean packet within one octet.
-    """
-    part = records.copy()
-    before = _packets_until(records, first_ms)
-    until = _packets_until(records, end_ms)
-    part["start_ms"] = first_ms
-    part["end_ms"] = end_ms
-    part["packets"] = until - before
-    part["octets"] = _octets_until(records, until) - _octets_until(records, before)
-    return part
-
-
-def split(records: NDArray[Any], timeout_ms: int) -> NDArray[Any]:
-    """Cut flows that last longer than the active timeout; parts without packets are no records.
-
-    ``export_ms`` becomes the end of the part where the timeout cut it, else stays 0.
-    """
-    is_long = records["end_ms"] - records["start_ms"] > timeout_ms
-    if not is_long.any():
-        return records
-    longs = records[is_long]
-    length = longs["end_ms"] - longs["start_ms"]
-    counts = -(-length // timeout_ms)
-    wholes = np.repeat(longs, counts)
-    place = np.arange(len(wholes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    first_ms = wholes["start_ms"] + place * timeout_ms
-    end_ms = np.minimum(first_ms + timeout_ms, wholes["end_ms"])
-    parts = portion(wholes, first_ms, end_ms)
-    parts["export_ms"] = np.where(end_ms < wholes["end_ms"], end_ms, 0)
-    return np.concatenate((records[~is_long], parts[parts["packets"] > 0]))
-
-
-def _packets_until(records: NDArray[Any], at_ms: Any) -> NDArray[np.int64]:
-    length = records["end_ms"] - records["start_ms"]
-    passed = np.clip(at_ms - records["start_ms"], 0, length)
-    # A flow of one moment belongs whole to a part that reaches that moment.
-    shared: NDArray[np.int64] = records["packets"] * passed // np.maximum(length, 1)
-    return np.where((length == 0) & (at_ms >= records["end_ms"]), records["packets"], shared)
-
-
-def _octets_until(records: NDArray[Any], packets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the octets in the first so many packets; exact, without a product above 2**63."""
-    whole, rest = np.divmod(records["octets"], records["packets"])
-    octets: NDArray[np.int64] = whole * packets + rest * packets // records["packets"]
-    return octets
 
 
 def _packets(
