@@ -1,5 +1,8 @@
 """Reference pages and TOML, rendered from the record declarations and the configuration tree."""
 
+from collections.abc import Callable
+from functools import partial
+
 from collector.elements import lookup
 from core.config import ENVIRONMENT_PREFIX, Leaf, leaves
 from core.config_values import render_leaf
@@ -12,14 +15,6 @@ _STAGES = {
     Stage.ATTRIBUTE: "attribution",
     Stage.LOAD: "loading",
 }
-
-
-def pages() -> dict[str, str]:
-    """Return every generated page by its file name."""
-    found = {
-        f"{table.name}.md": table_page(table) for table in (FLOWS, NAT_EVENTS, EXPORTER_HEALTH)
-    }
-    return {**found, "configuration.md": configuration_page(), "commands.md": commands_page()}
 
 
 def table_page(table: Table) -> str:
@@ -96,6 +91,16 @@ def toml(config: object) -> str:
         absent = "# " if leaf.value is None else ""
         lines.append(f"{absent}{key} = {render_leaf(leaf.value, leaf.type_name)}")
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+# File name -> what renders it.
+PAGES: dict[str, Callable[[], str]] = {
+    "flows.md": partial(table_page, FLOWS),
+    "nat_events.md": partial(table_page, NAT_EVENTS),
+    "exporter_health.md": partial(table_page, EXPORTER_HEALTH),
+    "configuration.md": configuration_page,
+    "commands.md": commands_page,
+}
 
 
 def _element(number: int) -> str:

@@ -1,5 +1,6 @@
 """How one setting is read: from a TOML value, or from the text of an environment variable."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -19,43 +20,47 @@ class Unit:
     """Suffixes that a number may carry, and what each multiplies it by."""
 
     name: str
+    base: str
     factors: tuple[tuple[str, float], ...]
     example: str
 
     def parse(self, text: str) -> float:
-        """Return the number in the base unit."""
+        """Return the number in the base unit; whole numbers stay exact."""
         matched = _WITH_UNIT.match(text.strip())
-        if matched:
-            factor = dict(self.factors).get(matched[2])
-            if factor is not None or not matched[2]:
-                return float(matched[1]) * (1.0 if factor is None else factor)
-        raise BadValueError(f"must be a {self.name} such as {self.example}")
+        factor = dict(self.factors).get(matched[2] or self.base) if matched else None
+        if not matched or factor is None:
+            raise BadValueError(f"must be a {self.name} such as {self.example}")
+        return (int(matched[1]) if matched[1].isdigit() else float(matched[1])) * factor
 
     def render(self, value: float) -> str:
         """Return it with the largest suffix that leaves a whole number."""
         for suffix, factor in sorted(self.factors, key=lambda pair: -pair[1]):
-            count = round(value / factor)
-            if count and abs(count * factor - value) < 1e-9 and suffix not in _DECIMAL:
-                return f"{count}{suffix}"
+            if suffix not in _DECIMAL and value >= factor:
+                count = value // factor if isinstance(factor, int) else round(value / factor)
+                # The same product as in parse, so that it reads back exactly.
+                if int(count) * factor == value:
+                    return f"{int(count)}{suffix}"
         return repr(value)
 
 
-_WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
+_WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)\Z", re.ASCII)
 _DECIMAL = frozenset({"kB", "MB", "GB", "TB"})  # Read, but never written: 1 MB is not 1 MiB.
 
 DURATION = Unit(
     "duration",
+    "s",
     (("ms", 0.001), ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)),
     '"250ms", "30s", "2h" or "30d"',
 )
 SIZE = Unit(
     "size in octets",
+    "B",
     (
         ("B", 1),
-        ("kB", 1e3),
-        ("MB", 1e6),
-        ("GB", 1e9),
-        ("TB", 1e12),
+        ("kB", 10**3),
+        ("MB", 10**6),
+        ("GB", 10**9),
+        ("TB", 10**12),
         ("KiB", 2**10),
         ("MiB", 2**20),
         ("GiB", 2**30),
@@ -191,7 +196,8 @@ def _read_float(text: str) -> float:
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
+    # JSON's escapes are TOML's, but TOML also wants one for DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {

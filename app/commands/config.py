@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_reference(folder: Path) -> int:
-    from app.reference import pages
+    from app.reference import PAGES
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
-        (folder / name).write_text(text, encoding="utf-8")
+    for name, render in PAGES.items():
+        (folder / name).write_text(render(), encoding="utf-8")
         print(folder / name)
     return 0

@@ -4,6 +4,13 @@ from core.schema.kinds import Kind
 from core.schema.table import Column, Table
 
 _GAP = "Missing between two received datagrams, in gap_unit; falls when a late one fills it."
+_GAP_UNCERTAIN = (
+    "Like gap, behind data sets that wait for their template: part is what they hold, part may "
+    "be missing. Becomes gap, or nothing, when the last of that minute is decoded."
+)
+_GAP_KNOWN = (
+    "Datagrams of the gap that our journal, allow-list or size limit is known to have cost."
+)
 
 EXPORTER_HEALTH = Table(
     name="exporter_health",
@@ -13,11 +20,17 @@ EXPORTER_HEALTH = Table(
     partition_by="toYYYYMM(minute_at)",
     columns=(
         Column("minute_at", Kind.TIME_MS, "Start of the minute of arrival."),
-        Column("exporter_addr", Kind.IP, "Who sent it; null for the receiver's own counts."),
+        Column(
+            "exporter_addr",
+            Kind.IP,
+            "Who sent it; null for what the receiver cannot tell by exporter.",
+        ),
         Column("observation_domain", Kind.U32, "Domain or source id."),
-        Column("flow_version", Kind.U8, "1, 5, 9, or 10 for IPFIX; 0 for the receiver's own."),
+        Column(
+            "flow_version", Kind.U8, "1, 5, 9, or 10 for IPFIX; 0 for the receiver's own counts."
+        ),
         Column("gap_unit", Kind.U8, "0 none, 1 flows (v5), 2 datagrams (v9), 3 records (IPFIX)."),
-        Column("datagrams", Kind.I64, "Datagrams received, duplicates included."),
+        Column("datagrams", Kind.I64, "Datagrams decoded, and duplicates."),
         Column("datagram_octets", Kind.I64, "Their UDP payload.", unit="octets"),
         Column("flows", Kind.I64, "Flow records decoded."),
         Column("flow_octets", Kind.I64, "Sum of their octets, as exported.", unit="octets"),
@@ -26,10 +39,12 @@ EXPORTER_HEALTH = Table(
         Column("other_records", Kind.I64, "Records that are none of these."),
         Column("templates", Kind.I64, "Templates received."),
         Column("gap", Kind.I64, _GAP),
-        Column("gap_datagrams_known", Kind.I64, "Part of the gap with a known cause of ours."),
+        Column("gap_uncertain", Kind.I64, _GAP_UNCERTAIN),
+        Column("gap_datagrams_known", Kind.I64, _GAP_KNOWN, unit="datagrams"),
         Column("duplicates", Kind.I64, "Exact duplicates, dropped."),
         Column("reordered", Kind.I64, "Datagrams that came after a later one."),
         Column("restarts", Kind.I64, "Restarts of the exporter's sequence or uptime."),
+        Column("strays", Kind.I64, "Datagrams whose sequence fits neither stream nor restart."),
         Column("dropped_kernel", Kind.I64, "Dropped by the kernel for want of buffer."),
         Column("dropped_journal", Kind.I64, "Dropped because the journal could not write."),
         Column("refused", Kind.I64, "From addresses that are not allowed."),

@@ -67,7 +67,7 @@ def test_every_leaf_can_be_set_by_its_variable() -> None:
 @given(
     retain=st.floats(min_value=0, max_value=1e9, allow_nan=False),
     octets_max=st.integers(min_value=0, max_value=2**60),
-    ports=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")))),
+    ports=st.lists(st.ip_addresses().map(str), unique=True),
     level=st.sampled_from(["debug", "info", "warning", "error"]),
 )
 def test_what_is_shown_is_read_back_as_it_was(

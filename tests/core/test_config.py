@@ -1,11 +1,14 @@
 """Reading a configuration tree: values, overrides, and mistakes reported together."""
 
+import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.config import (
     ConfigError,
@@ -18,6 +21,7 @@ from core.config import (
     section,
     setting,
 )
+from core.config_values import render_leaf
 from core.errors import FlowledgerError
 
 
@@ -249,3 +253,8 @@ def test_a_leaf_without_default_must_be_given() -> None:
 def test_a_part_of_the_tree_can_be_loaded_alone() -> None:
     environ = {"FLOWLEDGER_DOOR__KEY_FILE": "k"}
     assert load(Door, environ=environ, prefix="door.").key_file == "k"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_is_written_so_that_it_reads_back(text: str) -> None:
+    assert tomllib.loads(f"value = {render_leaf(text, 'text')}")["value"] == text
