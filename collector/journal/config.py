@@ -49,8 +49,9 @@ class Config:
     free_octets_min: Size = setting(
         64 * 2**20, doc="Nothing is written, and drops are counted, below this free disk space."
     )
-    cache_octets: Size = setting(
-        2**30, doc="How much behind the writing end stays in the page cache for readers."
+    direct_io: bool = setting(
+        True,
+        doc="Write full blocks past the page cache while the disk keeps up: a third of the work.",
     )
     dropped_exporters_max: int = setting(
         4_096, doc="Exporters whose dropped datagrams are counted one by one."

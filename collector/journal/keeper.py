@@ -6,7 +6,6 @@ nobody.
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +42,6 @@ class Keeper:
         self._finished: list[SegmentFile] = []
         self._has_new_name = False
         self._synced_size = 0
-        self._cached: deque[SegmentFile] = deque()  # Finished, and still in the page cache.
         self._retained_ns: int | None = None
         self._wake = threading.Event()
         self._is_stopping = False
@@ -120,9 +118,6 @@ class Keeper:
         for segment in finished:
             is_sound = self._force(segment) and is_sound
             segment.close()
-            self._cached.append(segment)
-        while sum(kept.size for kept in self._cached) > self._config.cache_octets:
-            _uncache(self._cached.popleft().path)
         return is_sound
 
     def _force(self, segment: SegmentFile) -> bool:
@@ -142,17 +137,3 @@ class Keeper:
         took_ns = self._clock.monotonic_ns() - started_ns
         self._stats.sync_longest_ns = max(self._stats.sync_longest_ns, took_ns)
         return True
-
-
-def _uncache(path: Path) -> None:
-    """Give the file's pages back; a journal must not push everything else out of memory."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return  # Deleted, and its pages with it.
-    try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)

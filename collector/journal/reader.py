@@ -20,6 +20,7 @@ from collector.journal.block import (
     no_datagrams,
     unpack,
 )
+from collector.journal.chunks import ChunkMemory
 from collector.journal.fetch import Fetcher
 from collector.journal.layout import (
     SEQUENCE_MASK,
@@ -64,6 +65,7 @@ class JournalReader:
         self._scan: SegmentScan | None = None
         self._listed_s: float | None = None
         self._fetcher = Fetcher(folder)
+        self._memory = ChunkMemory()
         self._pending: list[Problem] = []
 
     def __enter__(self) -> Self:
@@ -224,7 +226,7 @@ class JournalReader:
         if segment is None:
             return False
         try:
-            scan = SegmentScan(self.folder / segment_name(segment))
+            scan = SegmentScan(self.folder / segment_name(segment), memory=self._memory)
         except FileNotFoundError:
             return False  # Deleted in this moment; the next look finds its successor.
         except OSError as error:
@@ -262,7 +264,7 @@ class JournalReader:
 
 def read_segment_file(path: Path) -> Iterator[Batch]:
     """Yield the blocks of one segment file on its own, up to its end."""
-    scan = SegmentScan(path)
+    scan = SegmentScan(path, memory=ChunkMemory())
     problems: list[Problem] = []
     position = Position(scan.segment or 0, 0)
     try:

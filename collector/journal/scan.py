@@ -1,13 +1,12 @@
 """Walk the blocks of one segment file: tell sound ones from damage, and what is not there yet."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.journal.chunks import READ_SIZE, ChunkMemory, FileReader
 from collector.journal.layout import (
     BLOCK_HEADER_SIZE,
     BLOCK_MAGIC,
@@ -21,7 +20,6 @@ from collector.journal.layout import (
 )
 from collector.journal.problem import Problem, ProblemKind
 
-READ_SIZE: Final = 8 * 2**20
 _NOTHING = np.empty(0, np.uint8)
 
 
@@ -42,8 +40,10 @@ class SegmentScan:
     something sound stands behind it or ``is_final`` says that no more will come.
     """
 
-    def __init__(self, path: Path, *, headers_only: bool = False) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(
+        self, path: Path, *, headers_only: bool = False, memory: ChunkMemory | None = None
+    ) -> None:
+        self._file = FileReader(path, memory)
         self.path = path
         self.segment = segment_of(path)
         self.nonce: int | None = None
@@ -59,19 +59,13 @@ class SegmentScan:
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def size(self) -> int:
-        """Return the size of the file now."""
-        return os.fstat(self._fd).st_size
+        self._file.close()
 
     def body(self, found: Found) -> NDArray[np.uint8] | None:
         """Return the stored body of a block that was found by its header; None if damaged."""
-        octets = np.empty(found.header.stored_size, np.uint8)
-        read = os.preadv(self._fd, [octets.data], found.byte_position + BLOCK_HEADER_SIZE)
-        if read < len(octets) or body_hash(found.header.nonce, octets) != found.header.body_hash:
+        header = found.header
+        octets = self._file.read(found.byte_position + BLOCK_HEADER_SIZE, header.stored_size)
+        if len(octets) < header.stored_size or body_hash(header.nonce, octets) != header.body_hash:
             return None
         return octets
 
@@ -94,7 +88,7 @@ class SegmentScan:
             return _AGAIN
         if not self._is_fresh:
             return self._look_again()
-        if not is_final and self.size() == SEGMENT_HEADER_SIZE:
+        if not is_final and self._file.size() == SEGMENT_HEADER_SIZE:
             return None
         self._move(SEGMENT_HEADER_SIZE)
         kind = ProblemKind.DAMAGED_SEGMENT_HEADER
@@ -119,7 +113,7 @@ class SegmentScan:
         if header.first_offset > self.next_offset:
             return self._missing(header)
         if self._headers_only:
-            if self.size() < start + header.size:
+            if self._file.size() < start + header.size:
                 return self._torn(header) if is_final else None
             body = _NOTHING
         else:
@@ -143,7 +137,7 @@ class SegmentScan:
         if not self._is_fresh:
             return self._look_again()
         start = self.byte_position
-        if not is_final and self.size() <= start + header.size:
+        if not is_final and self._file.size() <= start + header.size:
             return None
         problem = Problem(
             ProblemKind.DAMAGED_BLOCK,
@@ -190,10 +184,10 @@ class SegmentScan:
         return problem
 
     def _find_header(self, position: int) -> tuple[int, BlockHeader] | None:
-        while len(window := os.pread(self._fd, READ_SIZE, position)) >= BLOCK_HEADER_SIZE:
+        while len(window := self._file.look(position, READ_SIZE)) >= BLOCK_HEADER_SIZE:
             index = window.find(BLOCK_MAGIC)
             while index >= 0:
-                octets = os.pread(self._fd, BLOCK_HEADER_SIZE, position + index)
+                octets = self._file.look(position + index, BLOCK_HEADER_SIZE)
                 header = parse_block_header(octets)
                 if header is not None and self._belongs(header):
                     return position + index, header
@@ -205,7 +199,7 @@ class SegmentScan:
 
     def _torn(self, header: BlockHeader | None = None) -> Problem | None:
         """End the segment at what a crash has left of the last write."""
-        start, size = self.byte_position, self.size()
+        start, size = self.byte_position, self._file.size()
         self.is_ended = True
         if size <= start:
             return None
@@ -237,9 +231,9 @@ class SegmentScan:
         begin = start - self._chunk_start
         if begin < 0 or begin + size > len(self._chunk):
             wanted = size if self._headers_only else max(size, READ_SIZE)
-            wanted = max(0, min(wanted, self.size() - start))
-            chunk = np.empty(wanted, np.uint8)
-            self._chunk = chunk[: os.preadv(self._fd, [chunk.data], start)] if wanted else chunk
+            wanted = max(0, min(wanted, self._file.size() - start))
+            self._chunk = _NOTHING  # Its memory may be used for the next one.
+            self._chunk = self._file.read(start, wanted)
             self._chunk_start = start
             begin = 0
         return self._chunk[begin : begin + size]

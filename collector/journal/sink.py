@@ -26,6 +26,7 @@ from core.log import get_logger
 log = get_logger(__name__)
 
 ERROR_PERIOD_NS: Final = 10 * 10**9
+_SLOW_NS = 4.0  # 250 MB/s.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FIXES = {
     DropCause.DISK_FULL: "free disk space; writing goes on by itself",
@@ -57,6 +58,7 @@ class BlockSink:
         self._on_error = on_error
         self._segment: SegmentFile | None = None
         self._sequence = 0
+        self._direct_ns = 0.0  # What one octet took lately, when written past the page cache.
         self._lock = threading.Lock()  # Guards the tables of dropped datagrams.
         self._untaken = Dropped()
         self._dropped_since: int | None = None  # Drops before the present trouble began.
@@ -89,23 +91,32 @@ class BlockSink:
         self._finish()
         self.keeper.stop()
 
-    def write(self, block: BlockBuffer) -> None:
-        """Write one block, or count it as dropped."""
+    def write(self, block: BlockBuffer, *, is_pressed: bool) -> None:
+        """Write one block, or count it as dropped; ``is_pressed`` says that many wait behind it."""
         try:
             free = retention.free_octets(self._folder)
             if free < self._config.free_octets_min:
                 self._drop(block, DropCause.LOW_SPACE, f"{free} octets are free")
                 return
             segment = self._segment or self._begin()
-            before = segment.size
-            segment.append(block, level=self._config.compression_level)
+            before, started_ns = segment.size, self._clock.monotonic_ns()
+            segment.append(
+                block,
+                level=self._config.compression_level,
+                # The page cache takes a burst that is faster than the disk.
+                is_direct=not (is_pressed and self._direct_ns > _SLOW_NS),
+            )
+            took_ns = self._clock.monotonic_ns() - started_ns
         except OSError as error:
             cause = _cause(error)
             self._drop(block, cause, error.strerror or str(error))
             if cause not in {DropCause.DISK_FULL, DropCause.LOW_SPACE}:
                 self._finish()  # The trouble may be with this one file.
             return
-        self._count(block, segment.size - before)
+        stored = segment.size - before
+        if segment.is_direct:
+            self._direct_ns += (took_ns / stored - self._direct_ns) / 4
+        self._count(block, stored)
         if self._config.fsync is Sync.BLOCK:
             self.keeper.sync()
         if segment.size >= self._config.segment_size or segment.has_failed_sync:
@@ -131,6 +142,7 @@ class BlockSink:
             self._node << SEQUENCE_BITS | self._sequence,
             created_ns=self._clock.now_ns(),
             opened_ns=self._clock.monotonic_ns(),
+            is_direct=self._config.direct_io,
         )
         self._sequence += 1
         self._segment = segment

@@ -219,7 +219,8 @@ class JournalWriter:
         try:
             while (order := self._orders.get()) is not None:
                 if isinstance(order, BlockBuffer):
-                    self._sink.write(order)
+                    waiting = self._orders.qsize()
+                    self._sink.write(order, is_pressed=waiting > self._config.blocks_buffered // 2)
                     order.reset()
                     self._free.put(order)
                 else:
