@@ -1,0 +1,102 @@
+"""What every source of datagrams offers, and how it tells what it could not use."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from collector.datagrams import Datagrams
+from core.errors import FlowledgerError
+
+BLOCK_OCTETS = 4 << 20  # Read at a time: a few thousand full datagrams, some 100,000 flows.
+DATAGRAMS_MAX = 8_192  # In one batch, so that tiny datagrams make no giant batch.
+
+
+Opener = Callable[[], BinaryIO]
+
+
+class SourceError(FlowledgerError):
+    """A file that cannot be read, or is none of the accepted kinds."""
+
+
+class Oddity(StrEnum):
+    """Why something in a file gave no datagram, or not a whole one."""
+
+    NOT_IP = "not_ip"
+    NOT_UDP = "not_udp"
+    OTHER_UDP = "other_udp"  # Another port than asked for, or no NetFlow or IPFIX version.
+    UNKNOWN_LINK = "unknown_link_type"
+    BAD_LENGTH = "bad_length"  # Header lengths that contradict each other.
+    CUT_PACKET = "cut_packet"  # Captured with a snap length below the packet's; used as it is.
+    INCOMPLETE_FRAGMENTS = "incomplete_fragments"
+    CUT_FILE = "cut_file"  # The file ends within a record.
+    DAMAGED_FILE = "damaged_file"  # No record where one must be; the rest is not read.
+    DAMAGED_BLOCK = "damaged_block"  # A journal block whose checksum is wrong; skipped.
+
+
+# Other traffic in a capture is nothing to worry about.
+HARMLESS = frozenset({Oddity.NOT_IP, Oddity.NOT_UDP, Oddity.OTHER_UDP})
+
+
+@dataclass(slots=True)
+class Oddities:
+    """Counts of one source by kind, each with the place of the first one."""
+
+    counts: dict[Oddity, int] = field(default_factory=dict)
+    first: dict[Oddity, str] = field(default_factory=dict)
+
+    def add(self, kind: Oddity, place: str, count: int = 1) -> None:
+        """Count; ``place`` is kept when it is the first."""
+        if count:
+            self.counts[kind] = self.counts.get(kind, 0) + count
+            self.first.setdefault(kind, place)
+
+
+class Source(Protocol):
+    """Datagrams of one file or folder, in order of arrival."""
+
+    name: str
+    size: int  # Octets in all; 0 when nobody knows (a pipe).
+    consumed: int  # Octets read so far.
+    is_journal: bool
+    oddities: Oddities
+
+    def batches(self) -> Iterator[Datagrams]:
+        """Yield batches of a few thousand datagrams."""
+        ...
+
+    def place(self, offset: int) -> str:
+        """Say in words where the datagram with this offset stands."""
+        ...
+
+
+class Growing:
+    """A file read in blocks; what a block leaves unused stands before the next one."""
+
+    __slots__ = ("_file", "at_end", "block", "offset")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.block = b""
+        self.offset = 0  # Of the block, in the file.
+        self.at_end = False
+
+    def advance(self, used: int) -> None:
+        """Leave ``used`` octets behind and read on."""
+        self.offset += used
+        fresh = self._file.read(BLOCK_OCTETS)
+        self.at_end = not fresh
+        self.block = self.block[used:] + fresh
+
+
+def in_slices(datagrams: Datagrams) -> Iterator[Datagrams]:
+    """Cut a batch of very many small datagrams into bearable ones, over the same buffer."""
+    if len(datagrams) <= DATAGRAMS_MAX:
+        if len(datagrams):
+            yield datagrams
+        return
+    numbers = np.arange(len(datagrams))
+    for first in range(0, len(datagrams), DATAGRAMS_MAX):
+        yield datagrams.take(numbers[first : first + DATAGRAMS_MAX])
