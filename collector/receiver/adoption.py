@@ -17,6 +17,7 @@ from core.errors import FlowledgerError
 CONFIG_FILE = "receiver.toml"
 LOG_FILE = "receiver.log"
 _LOOK_AGAIN_S = 0.02
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class RunningReceiver:
         return status is not None and status.run == self.status.run
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
-        """Let it drain and end; return when the folder is free."""
+        """Let it drain and end; return when the folder is free and it is gone."""
         if self.is_running():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -56,7 +57,10 @@ class RunningReceiver:
                     f"look into {self.data / LOG_FILE}"
                 )
             time.sleep(_LOOK_AGAIN_S)
-        _reap(self.pid)
+        # It lets the folder go just before its last words.
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while not _is_gone(self.pid) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def adopt(data: Path, *, timeout_s: float = 5.0) -> RunningReceiver | None:
@@ -118,6 +122,18 @@ def _reap(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
         return False  # Somebody else's.
+
+
+def _is_gone(pid: int) -> bool:
+    if _reap(pid):
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # Another user's, and there.
+    return False
 
 
 def _toml(config: ProcessConfig) -> str:
