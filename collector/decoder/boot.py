@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.decoder.plan import Plan
-from collector.decoder.rows import Rows
+from collector.decoder.pieces import Chunk
 from collector.decoder.streams import Stream
 from collector.decoder.wire import signed32
 from collector.decoder.work import Work
@@ -15,15 +14,14 @@ RESTART_MS = 3_600_000
 _U32 = 0xFFFFFFFF
 
 
-def boot_times(
-    work: Work, plan: Plan, rows: Rows, datagram: NDArray[np.int64], streams: list[Stream]
-) -> NDArray[np.int64]:
+def boot_times(work: Work, chunk: Chunk, streams: list[Stream]) -> NDArray[np.int64]:
     """Return the uptime of each datagram; estimated where no option told when it started."""
     uptime = work.headers.uptime_ms.copy()
-    end = plan.times.end or plan.times.start
-    if end is None or not rows.count:
+    end = chunk.plan.times.end or chunk.plan.times.start
+    if end is None:
         return uptime
-    ended = rows.unsigned(end.place).astype(np.int64)
+    ended = chunk.rows.unsigned(end.place).astype(np.int64)
+    datagram = chunk.spread(chunk.datagram)
     stream_of_row = work.stream[datagram]
     for number in np.unique(stream_of_row).tolist():
         stream = streams[number]

@@ -11,9 +11,10 @@ from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
 from collector.decoder.fill import Builder, fill
 from collector.decoder.options import learn, row_rates
+from collector.decoder.pieces import Chunk, Piece, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
-from collector.decoder.rows import Rows, fixed_rows, variable_rows
+from collector.decoder.rows import variable_rows
 from collector.decoder.sets import Sets
 from collector.decoder.streams import Stream
 from collector.decoder.timing import RowClock
@@ -23,21 +24,6 @@ from collector.decoder.wraps import EVIDENCE_PACKETS, WRAP, FullSizes, find_wrap
 from core.schema import FLOWS, NAT_EVENTS
 
 FOUR_OCTETS = 4
-
-
-@dataclass(slots=True)
-class Piece:
-    """Records of one plan: the datagram of each, and where they go."""
-
-    plan: Plan
-    datagram: NDArray[np.int64]
-    rows: Rows
-    turned: bool = False
-
-    @property
-    def count(self) -> int:
-        """Return the number of rows it makes."""
-        return self.rows.count
 
 
 @dataclass(slots=True)
@@ -52,6 +38,12 @@ class Result:
     flows_of_datagram: NDArray[np.int64]
     octets_of_datagram: NDArray[np.int64]
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def count(self, column: str, datagram: NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
+        """Add to a column of the loss ledger, by datagram."""
+        if len(datagram):
+            totals = self.counts.setdefault(column, np.zeros(len(self.records), np.int64))
+            np.add.at(totals, datagram, amounts)
 
 
 class Executor:
@@ -103,25 +95,28 @@ class Executor:
             if plan.kind is RecordKind.OPTIONS:
                 self._run_options(work, sets.take(chosen), plan, result)
                 continue
-            rows, datagram = self._rows(work, sets.take(chosen), plan)
-            result.records += np.bincount(datagram, minlength=datagrams)
-            if rows.count:
-                pieces[plan.kind].append(Piece(plan, datagram, rows))
+            piece = self._piece(work, sets.take(chosen), plan, result)
+            if piece.count:
+                pieces[plan.kind].append(piece)
         self._spread_rates(work)
         result.flows = self._run_flows(work, pieces[RecordKind.FLOW], result)
         result.nat_events = self._run_nat(work, pieces[RecordKind.NAT], result)
-        self._count_others(pieces[RecordKind.OTHER], datagrams, result)
+        self._count_others(pieces[RecordKind.OTHER], result)
         return result
 
-    def _rows(self, work: Work, sets: Sets, plan: Plan) -> tuple[Rows, NDArray[np.int64]]:
-        octets = work.datagrams.octets
+    def _piece(self, work: Work, sets: Sets, plan: Plan, result: Result) -> Piece:
         if plan.is_fixed:
             counts = (sets.end - sets.start) // plan.runs[0]
-            return fixed_rows(octets, plan, sets.start, counts), np.repeat(sets.datagram, counts)
-        walked = variable_rows(octets, plan, sets.start, sets.end)
-        if len(walked.broken):
-            self._problems.add_many(Reason.BAD_RECORD, work.datagrams, sets.datagram[walked.broken])
-        return walked.rows, sets.datagram[walked.set_number]
+            piece = Piece(plan, sets.datagram, counts, sets.start, None)
+        else:
+            walked = variable_rows(work.datagrams.octets, plan, sets.start, sets.end)
+            if len(walked.broken):
+                broken = sets.datagram[walked.broken]
+                self._problems.add_many(Reason.BAD_RECORD, work.datagrams, broken)
+            counts = np.bincount(walked.set_number, minlength=len(sets))
+            piece = Piece(plan, sets.datagram, counts, None, walked.rows)
+        np.add.at(result.records, sets.datagram, counts)
+        return piece
 
     def _run_options(self, work: Work, sets: Sets, plan: Plan, result: Result) -> None:
         octets = work.datagrams.octets
@@ -168,79 +163,83 @@ class Executor:
                 work.rate[(work.stream == number) & (work.headers.sampling == 0)] = rate
 
     def _run_flows(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
-        pieces = [half for piece in pieces for half in _halves(piece)]
-        count = sum(piece.count for piece in pieces)
-        datagrams = len(work.stream)
-        builder = Builder(FLOWS, count)
-        datagram = _datagrams(pieces)
+        octets = work.datagrams.octets
+        pieces = [half for piece in pieces for half in piece.halves(octets)]
+        builder = Builder(FLOWS, sum(piece.count for piece in pieces))
         extra: list[ExtraRows] = []
+        has_rates = any(piece.plan.sampling for piece in pieces) or self._has_samplers()
         first = 0
         for piece in pieces:
-            last = first + piece.count
-            self._fill_piece(work, builder, piece, first, result)
-            if self._extra and piece.plan.extras:
-                values = read_extras(piece.rows, piece.plan.extras)
-                extra.append((np.arange(first, last), values))
-            first = last
-        result.flows_of_datagram = np.bincount(datagram, minlength=datagrams)
-        result.octets_of_datagram = _sum_octets(builder, datagram, datagrams)
+            for chunk in piece.chunks(octets):
+                self._fill_flows(work, builder, chunk, first, result, has_rates=has_rates)
+                if self._extra and chunk.plan.extras:
+                    values = read_extras(chunk.rows, chunk.plan.extras)
+                    extra.append((np.arange(first, first + chunk.rows.count), values))
+                first += chunk.rows.count
+        datagram, counts = datagrams_of(pieces)
+        result.flows_of_datagram = np.zeros(len(work.stream), np.int64)
+        np.add.at(result.flows_of_datagram, datagram, counts)
+        result.octets_of_datagram = _sum_octets(builder, datagram, counts, len(work.stream))
         return Columns(
             FLOWS,
-            count,
+            builder.count,
             arrays=builder.arrays,
             per_datagram=work.per_datagram(FLOWS),
-            datagram=datagram.astype(np.int32),
+            datagram=np.repeat(datagram.astype(np.int32), counts),
             extra=extra,
         )
 
-    def _fill_piece(
-        self, work: Work, builder: Builder, piece: Piece, first: int, result: Result
+    def _fill_flows(
+        self,
+        work: Work,
+        builder: Builder,
+        chunk: Chunk,
+        first: int,
+        result: Result,
+        *,
+        has_rates: bool,
     ) -> None:
-        last = first + piece.count
-        clock = self._clock(work, piece)
-        found = fill(builder, piece.plan, piece.rows, first, clock, turned=piece.turned)
+        last = first + chunk.rows.count
+        found = fill(
+            builder, chunk.plan, chunk.rows, first, self._clock(work, chunk), turned=chunk.turned
+        )
         if found.fallbacks is not None:
-            self._note_rows(Reason.CLOCK_FALLBACK, work, piece.datagram[found.fallbacks], result)
+            datagram = chunk.spread(chunk.datagram)[found.fallbacks]
+            self._note_fallbacks(work, datagram, result)
         elif work.shift_ms is not None:
-            shifted = piece.datagram[work.shift_ms[piece.datagram] != 0]
-            self._note_rows(Reason.CLOCK_FALLBACK, work, shifted, result)
+            datagram = chunk.spread(chunk.datagram)
+            self._note_fallbacks(work, datagram[work.shift_ms[datagram] != 0], result)
         if found.durations_cut:
             self._problems.add(
                 Reason.DURATION_CUT,
                 work.datagrams,
-                int(piece.datagram[0]),
+                int(chunk.datagram[0]),
                 count=found.durations_cut,
             )
-        stream = work.stream[piece.datagram]
-        rates = (
-            row_rates(piece.plan, piece.rows, stream, work.rate[piece.datagram], self._streams)
-            if piece.plan.sampling or self._has_interface_rates()
-            else None
-        )
-        if rates is not None:
-            if "sampling_rate" not in builder.arrays:
-                builder.arrays["sampling_rate"] = np.ones(builder.count, np.uint32)
-            builder.arrays["sampling_rate"][first:last] = rates
-        elif "sampling_rate" in builder.arrays:
-            builder.arrays["sampling_rate"][first:last] = work.rate[piece.datagram]
-        self._repair(builder, piece, first, stream)
+        if has_rates:
+            rate = chunk.spread(work.rate[chunk.datagram])
+            stream = chunk.spread(work.stream[chunk.datagram])
+            rates = row_rates(chunk.plan, chunk.rows, stream, rate, self._streams)
+            builder.column("sampling_rate", first, last)[:] = rate if rates is None else rates
+        self._repair(work, builder, chunk, first)
 
-    def _repair(
-        self, builder: Builder, piece: Piece, first: int, stream: NDArray[np.int32]
-    ) -> None:
-        place = piece.plan.numbers.get("octets")
-        if place is None or place.width != FOUR_OCTETS or "packets" not in piece.plan.numbers:
+    def _repair(self, work: Work, builder: Builder, chunk: Chunk, first: int) -> None:
+        place = chunk.plan.numbers.get("octets")
+        if place is None or place.width != FOUR_OCTETS or "packets" not in chunk.plan.numbers:
             return
-        last = first + piece.count
+        last = first + chunk.rows.count
         octets = builder.arrays["octets"][first:last]
         packets = builder.arrays["packets"][first:last]
-        if packets.max() < EVIDENCE_PACKETS:
+        most = int(packets.max())
+        if most < EVIDENCE_PACKETS:
             return
+        stream = chunk.spread(work.stream[chunk.datagram])
         self._full_sizes.learn(stream, octets, packets, self._mtu)
+        if most <= WRAP // self._mtu:
+            return
         large = np.flatnonzero(packets > WRAP // self._mtu)
-        streams = stream[large]
-        for number in np.unique(streams).tolist():
-            rows = large[streams == number]
+        for number in np.unique(stream[large]).tolist():
+            rows = large[stream[large] == number]
             sizes = self._full_sizes.proven(number)
             repair = find_wraps(octets[rows], packets[rows], sizes, self._mtu)
             if repair is not None:
@@ -250,100 +249,70 @@ class Executor:
                 builder.zeros("octets_upper")[first + at] = repair.upper
 
     def _run_nat(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
-        count = sum(piece.count for piece in pieces)
-        builder = Builder(NAT_EVENTS, count)
+        builder = Builder(NAT_EVENTS, sum(piece.count for piece in pieces))
         extra: list[ExtraRows] = []
         first = 0
         for piece in pieces:
-            fill(builder, piece.plan, piece.rows, first, self._clock(work, piece))
-            if self._extra and piece.plan.extras:
-                values = read_extras(piece.rows, piece.plan.extras)
-                extra.append((np.arange(first, first + piece.count), values))
-            first += piece.count
-        datagram = _datagrams(pieces)
-        if pieces:
-            result.counts["nat_events"] = np.bincount(datagram, minlength=len(work.stream))
+            for chunk in piece.chunks(work.datagrams.octets):
+                fill(builder, chunk.plan, chunk.rows, first, self._clock(work, chunk))
+                if self._extra and chunk.plan.extras:
+                    values = read_extras(chunk.rows, chunk.plan.extras)
+                    extra.append((np.arange(first, first + chunk.rows.count), values))
+                first += chunk.rows.count
+        datagram, counts = datagrams_of(pieces)
+        result.count("nat_events", datagram, counts)
         return Columns(
             NAT_EVENTS,
-            count,
+            builder.count,
             arrays=builder.arrays,
             per_datagram=work.per_datagram(NAT_EVENTS),
-            datagram=datagram.astype(np.int32),
+            datagram=np.repeat(datagram.astype(np.int32), counts),
             extra=extra,
         )
 
-    def _clock(self, work: Work, piece: Piece) -> RowClock:
-        datagram = piece.datagram
-        uptime = work.headers.uptime_ms
-        if piece.plan.times.needs_uptime and piece.plan.times.boot is None:
-            uptime = self._uptimes(work, piece)
+    def _clock(self, work: Work, chunk: Chunk) -> RowClock:
+        datagram = chunk.datagram
+        uptime = np.zeros(0, np.uint32)
+        if chunk.plan.needs_uptime:
+            by_datagram = work.headers.uptime_ms
+            if chunk.plan.times.boot is None and (by_datagram[datagram] < 0).any():
+                by_datagram = boot_times(work, chunk, self._streams)
+            uptime = chunk.spread(by_datagram[datagram].astype(np.uint32))
+        export_ms, arrival_ms = work.export_ms[datagram], work.arrival_ms[datagram]
+        lag_ms = arrival_ms - export_ms
         return RowClock(
-            export_ms=work.export_ms[datagram],
-            shift_ms=None if work.shift_ms is None else work.shift_ms[datagram],
-            uptime_ms=uptime[datagram],
-            arrival_ms=work.arrival_ms[datagram],
+            export_ms=chunk.spread(export_ms),
+            shift_ms=None if work.shift_ms is None else chunk.spread(work.shift_ms[datagram]),
+            uptime_ms=uptime,
+            arrival_ms=chunk.spread(arrival_ms),
+            lag_ms=(int(lag_ms.min()), int(lag_ms.max())),
         )
 
-    def _uptimes(self, work: Work, piece: Piece) -> NDArray[np.int64]:
-        """Return each datagram's uptime, for IPFIX from when the exporter started."""
-        uptime = work.headers.uptime_ms
-        missing = uptime < 0
-        if not missing.any():
-            return uptime
-        return boot_times(work, piece.plan, piece.rows, piece.datagram, self._streams)
-
-    def _has_interface_rates(self) -> bool:
+    def _has_samplers(self) -> bool:
         return any(stream.samplers for stream in self._streams)
 
-    def _note_rows(
-        self, reason: Reason, work: Work, datagram: NDArray[np.int64], result: Result
-    ) -> None:
-        if not len(datagram):
-            return
-        counts = np.bincount(datagram, minlength=len(work.stream))
-        total = result.counts.get("clock_fallbacks")
-        result.counts["clock_fallbacks"] = counts if total is None else total + counts
-        self._problems.add(reason, work.datagrams, int(datagram[0]), count=len(datagram))
+    def _note_fallbacks(self, work: Work, datagram: NDArray[np.int64], result: Result) -> None:
+        if len(datagram):
+            result.count("clock_fallbacks", datagram, np.ones(len(datagram), np.int64))
+            self._problems.add(
+                Reason.CLOCK_FALLBACK, work.datagrams, int(datagram[0]), count=len(datagram)
+            )
 
-    def _count_others(self, pieces: list[Piece], datagrams: int, result: Result) -> None:
-        if pieces:
-            datagram = _datagrams(pieces)
-            result.counts["other_records"] = np.bincount(datagram, minlength=datagrams)
-            result.other_records = len(datagram)
+    def _count_others(self, pieces: list[Piece], result: Result) -> None:
+        datagram, counts = datagrams_of(pieces)
+        result.count("other_records", datagram, counts)
+        result.other_records = int(counts.sum())
 
 
-def _halves(piece: Piece) -> list[Piece]:
-    """Split two-way records into a flow for each direction that carried something."""
-    reverse = piece.plan.reverse
-    if reverse is None:
-        return [piece]
-    counts = [
-        piece.rows.unsigned(reverse.numbers[name]).astype(np.uint64)
-        for name in ("octets", "packets")
-        if name in reverse.numbers
-    ]
-    back = np.flatnonzero(np.any([count > 0 for count in counts], axis=0))
-    if not len(back):
-        return [piece]
-    turned = Piece(piece.plan, piece.datagram[back], piece.rows.take(back), turned=True)
-    return [piece, turned]
-
-
-def _datagrams(pieces: list[Piece]) -> NDArray[np.int64]:
-    if len(pieces) == 1:
-        return pieces[0].datagram
-    parts = [piece.datagram for piece in pieces]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
-
-
-def _sum_octets(builder: Builder, datagram: NDArray[np.int64], datagrams: int) -> NDArray[np.int64]:
+def _sum_octets(
+    builder: Builder, datagram: NDArray[np.int64], counts: NDArray[np.int64], datagrams: int
+) -> NDArray[np.int64]:
     sums = np.zeros(datagrams, np.int64)
     octets = builder.arrays.get("octets")
-    if octets is None or not len(datagram):
-        return sums
-    # Rows of one datagram lie together within a piece.
-    starts = np.flatnonzero(np.diff(datagram, prepend=-1))
-    np.add.at(sums, datagram[starts], np.add.reduceat(octets, starts).astype(np.int64))
+    full = np.flatnonzero(counts)
+    if octets is not None and len(full):
+        starts = (np.cumsum(counts) - counts)[full]
+        np.add.at(sums, datagram[full], np.add.reduceat(octets, starts).astype(np.int64))
     return sums
 
 

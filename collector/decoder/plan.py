@@ -165,6 +165,12 @@ class Plan:
         return sum(self.runs) + len(self.runs) - 1
 
     @property
+    def needs_uptime(self) -> bool:
+        """Say whether a stamp, also of the reverse half, counts from the exporter's start."""
+        reverse = self.reverse.times if self.reverse is not None else None
+        return self.times.needs_uptime or (reverse is not None and reverse.needs_uptime)
+
+    @property
     def table(self) -> Table:
         """The table that the records belong to."""
         return NAT_EVENTS if self.kind is RecordKind.NAT else FLOWS

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from collector.decoder.plan import Place, Plan
 from collector.decoder.templates import VARIABLE
 from collector.decoder.wire import Octets, gather, overlapping, strided, unsigned
+from collector.journal.spans import copy_spans
 
 STEPS_MAX = 512  # Sets with more records of variable length are walked one by one from there.
 
@@ -74,12 +75,11 @@ def fixed_rows(
     octets: Octets, plan: Plan, starts: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Rows:
     """Gather records of equal length from sets that begin at ``starts``."""
-    size = plan.runs[0]
-    total = int(counts.sum())
-    before = np.cumsum(counts) - counts
-    places = np.arange(0, total * size, size, dtype=np.int64)
-    places += np.repeat(starts - before * size, counts)
-    return Rows(octets, total, plan.runs, [gather(octets, places, size)], [], [])
+    lengths = counts * plan.runs[0]
+    ends = np.cumsum(lengths)
+    run = np.empty(int(ends[-1]), np.uint8)
+    copy_spans(octets, starts, lengths, run, ends - lengths)
+    return Rows(octets, int(counts.sum()), plan.runs, [run], [], [])
 
 
 @dataclass(slots=True)

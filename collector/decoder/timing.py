@@ -1,20 +1,17 @@
 """When flows began and ended, in milliseconds UTC, whatever clock the exporter used."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoder.plan import Clock, Place, Stamp, TimePlan
 from collector.decoder.rows import Rows
-from collector.decoder.wire import signed32
 
 PAST_MS = 24 * 3_600_000  # A stamp older than this is no record of a running network.
 FUTURE_MS = 5 * 60_000
 _NTP_EPOCH_S = 2_208_988_800
-_U32 = np.int64(0xFFFFFFFF)
-DURATION_MAX_MS = np.int64(1 << 31)  # MikroTik underflows to values above this.
+DURATION_MAX_MS = 1 << 31  # MikroTik underflows to values above this.
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +20,9 @@ class RowClock:
 
     export_ms: NDArray[np.int64]  # Already the arrival where the header's clock was insane.
     shift_ms: NDArray[np.int64] | None  # What was added to the header's clock; None if nothing.
-    uptime_ms: NDArray[np.int64]
+    uptime_ms: NDArray[np.uint32]  # Modulo 2**32, as on the wire; empty where nothing needs it.
     arrival_ms: NDArray[np.int64]
+    lag_ms: tuple[int, int]  # Least and greatest of arrival less export.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +43,17 @@ def is_insane(stamp_ms: NDArray[np.int64], arrival_ms: NDArray[np.int64]) -> NDA
 
 def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
     """Return start and end of flows; both are the arrival where a record has no stamp."""
-    uptime = clock.uptime_ms
-    if times.boot is not None:
-        uptime = clock.export_ms - rows.unsigned(times.boot).astype(np.int64)
+    uptime = _uptime(rows, times, clock)
     start, end = times.start, times.end
-    cut = 0
     if start and end and start.clock is end.clock is Clock.UPTIME:
-        start_raw = rows.unsigned(start.place)
-        end_raw = rows.unsigned(end.place)
-        ended = clock.export_ms - _age(uptime, end_raw)
-        duration = end_raw.astype(np.int64) - start_raw
-        duration &= _U32
+        started_raw = rows.unsigned(start.place).astype(np.uint32)
+        ended_raw = rows.unsigned(end.place).astype(np.uint32)
+        age = (uptime - ended_raw).view(np.int32)
+        lasted = ended_raw - started_raw
+        ended = clock.export_ms - age
+        if _is_sane(age, lasted, clock.lag_ms):
+            return Times(ended - lasted, ended, None, 0)
+        duration = lasted.astype(np.int64)
     else:
         ended_or_none = _absolute(rows, end, clock, uptime)
         started_or_none = _absolute(rows, start, clock, uptime)
@@ -77,6 +75,7 @@ def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
             duration = known
         else:
             duration = np.zeros(rows.count, np.int64)
+    cut = 0
     wrong = (duration < 0) | (duration >= DURATION_MAX_MS)
     if wrong.any():
         cut = int(np.count_nonzero(wrong))
@@ -86,9 +85,7 @@ def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
 
 def event_times(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.int64]:
     """Return when events happened, the arrival where that is not told or cannot be."""
-    uptime = clock.uptime_ms
-    if times.boot is not None:
-        uptime = clock.export_ms - rows.unsigned(times.boot).astype(np.int64)
+    uptime = _uptime(rows, times, clock)
     for stamp in (times.event, times.start, times.end):
         found = _absolute(rows, stamp, clock, uptime)
         if found is not None:
@@ -113,18 +110,31 @@ def _checked(
     return Times(ended - duration, ended, fallbacks, cut)
 
 
-def _age(uptime_ms: NDArray[np.int64], stamp: NDArray[Any]) -> NDArray[np.int64]:
-    # Modulo 2**32: an exporter's uptime wraps after 49.7 days.
-    return signed32((uptime_ms - stamp.astype(np.int64)) & _U32)
+def _uptime(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.uint32]:
+    if times.boot is None:
+        return clock.uptime_ms
+    return (clock.export_ms - rows.unsigned(times.boot).astype(np.int64)).astype(np.uint32)
+
+
+def _is_sane(age: NDArray[np.int32], lasted: NDArray[np.uint32], lag_ms: tuple[int, int]) -> bool:
+    """Say that no stamp can be out of bounds, without looking at each."""
+    longest = int(lasted.max())
+    return (
+        longest < DURATION_MAX_MS
+        and int(age.max()) + lag_ms[1] + longest <= PAST_MS
+        and int(age.min()) + lag_ms[0] >= -FUTURE_MS
+    )
 
 
 def _absolute(
-    rows: Rows, stamp: Stamp | None, clock: RowClock, uptime_ms: NDArray[np.int64]
+    rows: Rows, stamp: Stamp | None, clock: RowClock, uptime_ms: NDArray[np.uint32]
 ) -> NDArray[np.int64] | None:
     if stamp is None:
         return None
     if stamp.clock is Clock.UPTIME:
-        return clock.export_ms - _age(uptime_ms, rows.unsigned(stamp.place))
+        # Modulo 2**32: an exporter's uptime wraps after 49.7 days.
+        age = uptime_ms - rows.unsigned(stamp.place).astype(np.uint32)
+        return clock.export_ms - age.view(np.int32)
     if stamp.clock is Clock.DELTA:
         return clock.export_ms - _number(rows, stamp.place) // 1000
     raw = rows.unsigned(stamp.place)

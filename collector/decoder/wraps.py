@@ -21,7 +21,8 @@ RELATIVE = 0.001
 FULL_SIZE_MIN = 1_200
 SIZES_MAX = 4
 EVIDENCE = 3  # Flows of one exact full size before it counts as seen.
-SAMPLE_MAX = 512  # Flows of a batch that are looked at for evidence.
+SAMPLE_MAX = 2_048  # Flows of a batch that are looked at for evidence,
+EVIDENCE_MAX = 64  # and those of them that count at most.
 EVIDENCE_PACKETS = 1_000  # Of which fewer come out even by chance than one in a thousand.
 
 
@@ -35,8 +36,9 @@ class FullSizes:
         self, stream: NDArray[np.int32], octets: NDArray[Any], packets: NDArray[Any], mtu: int
     ) -> None:
         """Look for large flows whose packets were all of one large size."""
-        many = np.flatnonzero(packets >= EVIDENCE_PACKETS)
-        many = many[:: len(many) // SAMPLE_MAX + 1]
+        step = len(packets) // SAMPLE_MAX + 1
+        octets, packets, stream = octets[::step], packets[::step], stream[::step]
+        many = np.flatnonzero(packets >= EVIDENCE_PACKETS)[:EVIDENCE_MAX]
         o, p = octets[many], packets[many]
         near = (o >= p * FULL_SIZE_MIN) & (o <= p * mtu)
         many, o, p = many[near], o[near], p[near]

@@ -1,0 +1,100 @@
+"""Records of one plan out of one batch, handed on in chunks that fit the cache."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.decoder.plan import Plan
+from collector.decoder.rows import Rows, fixed_rows
+from collector.decoder.wire import Octets
+
+# Each field is read in a pass of its own, so the records should stay in the cache meanwhile.
+CHUNK_OCTETS = 1 << 20
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Records side by side; ``datagram`` and ``counts`` have one value a set."""
+
+    plan: Plan
+    rows: Rows
+    datagram: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    turned: bool
+
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Give each record its set's value."""
+        return np.repeat(values, self.counts)
+
+
+@dataclass(slots=True)
+class Piece:
+    """All records of one plan: for each set its datagram and how many records it holds."""
+
+    plan: Plan
+    datagram: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    starts: NDArray[np.int64] | None  # Of the sets, when all records have the same length.
+    rows: Rows | None
+    turned: bool = False
+
+    @property
+    def count(self) -> int:
+        """Return the number of records."""
+        return int(self.counts.sum())
+
+    def chunks(self, octets: Octets) -> Iterator[Chunk]:
+        """Yield the records, gathered, some at a time."""
+        if self.rows is not None:
+            yield Chunk(self.plan, self.rows, self.datagram, self.counts, self.turned)
+            return
+        assert self.starts is not None  # noqa: S101  # One of both is always there.
+        size = self.plan.runs[0]
+        ends = np.cumsum(self.counts * size)
+        first = 0
+        while first < len(ends):
+            before = int(ends[first - 1]) if first else 0
+            last = int(np.searchsorted(ends, before + CHUNK_OCTETS, side="right"))
+            last = max(last, first + 1)
+            counts = self.counts[first:last]
+            rows = fixed_rows(octets, self.plan, self.starts[first:last], counts)
+            if rows.count:
+                yield Chunk(self.plan, rows, self.datagram[first:last], counts, self.turned)
+            first = last
+
+    def halves(self, octets: Octets) -> list["Piece"]:
+        """Split two-way records into a flow for each direction that carried something."""
+        reverse = self.plan.reverse
+        if reverse is None:
+            return [self]
+        rows = self.rows
+        if rows is None:
+            assert self.starts is not None  # noqa: S101  # One of both is always there.
+            rows = fixed_rows(octets, self.plan, self.starts, self.counts)
+        counters = [
+            rows.unsigned(reverse.numbers[name])
+            for name in ("octets", "packets")
+            if name in reverse.numbers
+        ]
+        back = np.flatnonzero(np.any([counter > 0 for counter in counters], axis=0))
+        forth = Piece(self.plan, self.datagram, self.counts, None, rows)
+        if not len(back):
+            return [forth]
+        of_set = np.repeat(np.arange(len(self.counts)), self.counts)[back]
+        counts = np.bincount(of_set, minlength=len(self.counts))
+        turned = Piece(self.plan, self.datagram, counts, None, rows.take(back), turned=True)
+        return [forth, turned]
+
+
+def datagrams_of(pieces: list[Piece]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the datagram of each set of all pieces, and its records."""
+    if len(pieces) == 1:
+        return pieces[0].datagram, pieces[0].counts
+    none = [np.zeros(0, np.int64)]
+    return (
+        np.concatenate(none + [piece.datagram for piece in pieces]),
+        np.concatenate(none + [piece.counts for piece in pieces]),
+    )
