@@ -62,7 +62,7 @@ class Isp:
         self._traffic_rng = np.random.Generator(np.random.PCG64(traffic))
         self._fault_rng = np.random.Generator(np.random.PCG64(faults))
         self.population = Population(profile, rng)
-        self._traffic = Traffic(self.population)
+        self._traffic = Traffic(self.population, elephants=profile.elephants)
         self.exporters = [self._router(index, rng) for index in range(profile.routers)]
         self._restarts = self._restart_times()
         addresses = self.population.addresses()

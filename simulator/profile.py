@@ -18,6 +18,8 @@ DAY_CURVE = (
     *(1.15, 1.30, 1.50, 1.75, 1.95, 2.00, 1.75, 1.20),
 )
 
+_SHARES = ("ipv6_share", "nat_share", "p2p_share", "bot_share", "scanner_share", "fast_share")
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:
@@ -51,6 +53,7 @@ class Profile:
     bot_share: float = 0.005
     scanner_share: float = 0.005
     fast_share: float = 0.1  # With a line of 1 Gbit/s instead of 20 to 200 Mbit/s.
+    elephants: float = 1.0  # Times as many huge downloads as usual.
     remotes: int = 5_000
     zipf_exponent: float = 1.0
     active_timeout_s: int = 60
@@ -81,9 +84,14 @@ class Profile:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range: use {low} to {high}")
-        for name in ("ipv6_share", "nat_share", "p2p_share", "bot_share", "scanner_share"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name):g} is no share: use 0 to 1")
+        for name, most in (("elephants", 10_000.0), ("zipf_exponent", 10.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(
+                    f"{name} {getattr(self, name):g} is out of range: use 0 to {most:g}"
+                )
         if not self.versions:
             raise UsageError(f"versions is empty: use some of {', '.join(KINDS)}")
         for version in self.versions:
@@ -92,6 +100,9 @@ class Profile:
         for rate in (self.connections_per_subscriber_s, self.flows_per_second):
             if rate is not None and not 0 < rate <= 10_000_000:
                 raise UsageError(f"rate {rate:g} is out of range: use more than 0, to 10000000")
+        if self.uptime_s is not None and not 3_600 <= self.uptime_s <= 10_000 * 86_400:
+            # Flows under way at the start began before it, but after their router did.
+            raise UsageError(f"uptime_s {self.uptime_s} is out of range: use 3600 to 864000000")
         if any(restart < 1 for restart in self.restarts_s):
             raise UsageError("a restart must come at least 1 second after the start")
         try:

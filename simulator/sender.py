@@ -67,6 +67,7 @@ class BatchSender:
             0
         ]
         self.totals = Totals()
+        self._target = family, address
         self._sockets: list[socket.socket] = []
         self._call = _sendmmsg() if batch_calls else None
         self._iov = np.zeros(SLOTS, _IOVEC)
@@ -75,7 +76,7 @@ class BatchSender:
         self._messages["iov_len"] = 1
         try:
             for source in sources:
-                self._sockets.append(_open(family, address, source))
+                self.add_source(source)
         except OSError:
             self.close()
             raise
@@ -91,6 +92,11 @@ class BatchSender:
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
+
+    def add_source(self, source: str | None = None) -> int:
+        """Open one more socket, bound to this address; return its number."""
+        self._sockets.append(_open(*self._target, source))
+        return len(self._sockets) - 1
 
     @property
     def ports(self) -> list[int]:

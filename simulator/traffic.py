@@ -67,10 +67,10 @@ SCAN = next(index for index, app in enumerate(APPS) if app.name == b"scan")
 class Traffic:
     """Draws connections. The same generator state gives the same ones."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, *, elephants: float = 1.0) -> None:
         self._population = population
         self._sizes = np.stack([_sizes(app) for app in APPS])
-        self._mixes = np.stack([_mix(habit) for habit in (NORMAL, SHARER, BOT, SCANNER)])
+        self._mixes = np.stack([_mix(habit, elephants) for habit in (NORMAL, SHARER, BOT, SCANNER)])
         self._port = np.array([app.port for app in APPS], np.uint16)
         self._up_share = np.array([app.up_share for app in APPS])
         self._packet_down = np.array([app.packet_down for app in APPS], np.int64)
@@ -157,9 +157,11 @@ def _sizes(app: App) -> NDArray[np.int64]:
     return sizes
 
 
-def _mix(habit: int) -> NDArray[np.uint8]:
+def _mix(habit: int, elephants: float) -> NDArray[np.uint8]:
     """Return a table in which a random place holds an app, by the habit's weights."""
-    cumulated = np.cumsum([app.weights[habit] for app in APPS])
+    factors = [elephants if app.packet_down == PACKET_MAX else 1.0 for app in APPS]
+    weights = [app.weights[habit] * factor for app, factor in zip(APPS, factors, strict=True)]
+    cumulated = np.cumsum(weights)
     places = (np.arange(MIX) + 0.5) / MIX * cumulated[-1]
     table: NDArray[np.uint8] = np.searchsorted(cumulated, places).astype(np.uint8)
     return table
