@@ -1,0 +1,1 @@
+"""Record files for people and programs: NDJSON, CSV and Parquet from decoded columns."""

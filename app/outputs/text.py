@@ -1,0 +1,204 @@
+"""Text of addresses, MACs and times, whole columns at a time, and how texts are kept packed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Octets = NDArray[np.uint8]
+_MAPPED = np.frombuffer(b"\x00" * 10 + b"\xff\xff", np.uint8)
+_DAY_MS = 86_400_000
+_HEXTETS = 8
+_ADDRESS_WIDTH = 40  # The longest, with room for one separator before each of eight groups.
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts one after another in one buffer; ``lengths`` are in octets of UTF-8."""
+
+    octets: Octets
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def behind_lengths(self) -> bytes:
+        """Return each text behind its length in four octets, little-endian."""
+        spread, gaps = self._spread(4)
+        heads = self.lengths.astype("<u4").view(np.uint8).reshape(-1, 4)
+        spread[gaps[:, None] + np.arange(4)] = heads
+        return spread.tobytes()
+
+    def behind_line_feeds(self) -> str:
+        """Return each text behind a line feed. None may hold one itself."""
+        spread, gaps = self._spread(1)
+        spread[gaps] = ord("\n")
+        return spread.tobytes().decode()
+
+    def _spread(self, gap: int) -> tuple[Octets, NDArray[np.int64]]:
+        """Return a copy with a gap before each text, and where the gaps are."""
+        ends = np.cumsum(self.lengths + gap)
+        gaps = ends - self.lengths - gap
+        spread = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        is_text = np.ones(len(spread), np.bool_)
+        for step in range(gap):
+            is_text[gaps + step] = False
+        spread[is_text] = self.octets
+        return spread, gaps
+
+
+AnyTexts = Union[Texts, "pl.Series"]
+
+
+def texts_of(strings: Sequence[str]) -> Texts:
+    """Pack Python strings."""
+    encoded = [string.encode() for string in strings]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return Texts(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+
+def packed_texts(texts: "AnyTexts") -> Texts:
+    """Return texts packed, whatever they are."""
+    if isinstance(texts, Texts):
+        return texts
+    lengths = texts.str.len_bytes().to_numpy().astype(np.int64)
+    joined = texts.str.join("").item() if len(texts) else ""
+    return Texts(np.frombuffer(joined.encode(), np.uint8), lengths)
+
+
+def text_series(texts: "AnyTexts") -> "pl.Series":
+    """Return texts as a polars series, whatever they are."""
+    import polars as pl
+
+    if not isinstance(texts, Texts):
+        return texts
+    if not len(texts):
+        return pl.Series(dtype=pl.String)
+    return pl.Series([texts.behind_line_feeds()[1:]]).str.split("\n").explode()
+
+
+def address_texts(addresses: NDArray[Any]) -> Texts:
+    """Write addresses (16 octets each): mapped ones as IPv4, others as RFC 5952 wants IPv6."""
+    octets = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
+    is_v4 = (octets[:, :12] == _MAPPED).all(axis=1)
+    if is_v4.all():
+        return _packed(*_ipv4(octets[:, 12:]))
+    matrix = np.zeros((len(octets), _ADDRESS_WIDTH), np.uint8)
+    shown = np.zeros((len(octets), _ADDRESS_WIDTH), np.bool_)
+    matrix[is_v4, :16], shown[is_v4, :16] = _ipv4(octets[is_v4, 12:])
+    matrix[~is_v4], shown[~is_v4] = _ipv6(octets[~is_v4])
+    return _packed(matrix, shown)
+
+
+def mac_texts(macs: NDArray[np.uint64]) -> Texts:
+    """Write MAC addresses, given as numbers below 2**48, as ``aa:bb:cc:dd:ee:ff``."""
+    octets = macs.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 2:]
+    matrix = np.full((len(macs), 6, 3), ord(":"), np.uint8)
+    matrix[:, :, :2] = _hex_pairs()[octets]
+    return _fixed(matrix.reshape(-1, 18)[:, :17])
+
+
+def time_texts(times_ms: NDArray[np.int64]) -> Texts:
+    """Write times, given in milliseconds since 1970, as ISO 8601 UTC with milliseconds."""
+    day, in_day = np.divmod(times_ms, _DAY_MS)
+    second, millisecond = np.divmod(in_day, 1_000)
+    days, seconds, milliseconds = _time_tables()
+    parts = np.empty(len(times_ms), np.dtype([("day", "V10"), ("second", "V9"), ("ms", "V5")]))
+    first = int(day.min()) if len(day) else 0
+    if len(day) and int(day.max()) - first < len(days):
+        texts = np.datetime_as_string(np.arange(first, int(day.max()) + 1).view("M8[D]"))
+        parts["day"] = texts.astype("S10").view("V10")[day - first]
+    else:
+        parts["day"] = np.datetime_as_string(day.view("M8[D]")).astype("S10").view("V10")
+    parts["second"] = seconds[second]
+    parts["ms"] = milliseconds[millisecond]
+    return _fixed(parts.view(np.uint8).reshape(-1, 24))
+
+
+def _fixed(matrix: Octets) -> Texts:
+    lengths = np.full(len(matrix), matrix.shape[1], np.int64)
+    return Texts(np.ascontiguousarray(matrix).reshape(-1), lengths)
+
+
+def _packed(matrix: Octets, shown: NDArray[np.bool_]) -> Texts:
+    return Texts(matrix[shown], shown.sum(axis=1))
+
+
+def _ipv4(octets: Octets) -> tuple[Octets, NDArray[np.bool_]]:
+    """Return a matrix of 16 characters a row, and which of them count."""
+    digits, is_digit = _decimals()
+    matrix = digits[octets].reshape(-1, 16)
+    shown = is_digit[octets].reshape(-1, 16)
+    shown[:, 15] = False  # The dot behind the last number.
+    return matrix, shown
+
+
+def _ipv6(octets: Octets) -> tuple[Octets, NDArray[np.bool_]]:
+    """Return a matrix of 40 characters a row, and which of them count.
+
+    Each group has five places: a colon and four digits.
+    """
+    groups = octets.view(">u2").astype(np.int64)
+    count = len(groups)
+    matrix = np.empty((count, _HEXTETS, 5), np.uint8)
+    matrix[:, :, 0] = ord(":")
+    matrix[:, :, 1:] = _hex_pairs()[octets].reshape(count, _HEXTETS, 4)
+    shown = np.empty((count, _HEXTETS, 5), np.bool_)
+    shown[:, :, 0] = True
+    for digit, least in enumerate((0x1000, 0x100, 0x10, 0)):
+        shown[:, :, 1 + digit] = groups >= least
+    start, length = _longest_zeros(groups == 0)
+    number = np.arange(_HEXTETS)
+    end = start + length
+    inside = (number >= start[:, None]) & (number < end[:, None])
+    shown[inside] = False
+    # The run leaves one colon where it starts; the group behind it brings the other.
+    rows = np.flatnonzero(length > 0)
+    shown[rows, start[rows], 0] = True
+    # At the very end no group follows, so the run brings both.
+    last = rows[end[rows] == _HEXTETS]
+    matrix[last, start[last], 1] = ord(":")
+    shown[last, start[last], 1] = True
+    shown[(length == 0) | (start > 0), 0, 0] = False
+    return matrix.reshape(count, _ADDRESS_WIDTH), shown.reshape(count, _ADDRESS_WIDTH)
+
+
+def _longest_zeros(is_zero: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return start and length of the first longest run of zero groups; a single one is none."""
+    count = len(is_zero)
+    best_start, best = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    run = np.zeros(count, np.int64)
+    for number in range(_HEXTETS):
+        run = np.where(is_zero[:, number], run + 1, 0)
+        better = (run > best) & (run > 1)
+        best[better] = run[better]
+        best_start[better] = number + 1 - run[better]
+    return best_start, best
+
+
+@cache
+def _decimals() -> tuple[Octets, NDArray[np.bool_]]:
+    """Each octet as three digits and a dot, and which of these count."""
+    text = "".join(f"{number:3d}." for number in range(256)).encode()
+    table = np.frombuffer(text, np.uint8).reshape(256, 4)
+    return table, table != ord(" ")
+
+
+@cache
+def _hex_pairs() -> Octets:
+    return np.frombuffer(bytes(range(256)).hex().encode(), np.uint8).reshape(256, 2)
+
+
+@cache
+def _time_tables() -> tuple[range, NDArray[Any], NDArray[Any]]:
+    """Bound of the days of one table, and the texts of each second of a day and each ms."""
+    seconds = np.datetime_as_string(np.arange(86_400).view("M8[s]")).astype("S19")
+    clock = seconds.view("S1").reshape(-1, 19)[:, 10:].copy().view("V9").reshape(-1)
+    milliseconds = "".join(f".{number:03d}Z" for number in range(1_000)).encode()
+    return range(100_000), clock, np.frombuffer(milliseconds, "V5")
