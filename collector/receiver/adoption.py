@@ -88,11 +88,12 @@ def start(config: ProcessConfig, *, data: Path, timeout_s: float = 10.0) -> Runn
     """
     if is_held(data):
         raise FlowledgerError(f"a receiver already writes to {data}; adopt it, or stop it first")
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o750, parents=True, exist_ok=True)
     (data / CONFIG_FILE).write_text(_toml(config), encoding="utf-8")
     log_path = data / LOG_FILE
     log_from = log_path.stat().st_size if log_path.exists() else 0
-    command = [sys.executable, "-m", "collector.receiver", str(data)]
+    # -P: a folder named ``collector`` where we happen to stand is not ours.
+    command = [sys.executable, "-P", "-m", "collector.receiver", str(data)]
     pid = os.posix_spawn(
         sys.executable,
         command,

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from collector.receiver.addresses import ListenAddress, parse_listen
@@ -42,7 +42,7 @@ class Status:
 def hold(data: Path) -> Iterator[None]:
     """Keep the folder for this process, or raise FlowledgerError naming who has it."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o750, parents=True, exist_ok=True)
         descriptor = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise FlowledgerError(
@@ -92,14 +92,21 @@ def is_held(data: Path) -> bool:
 def read_status(data: Path) -> Status | None:
     """Return what the receiver of this folder says; None when none is ready."""
     try:
-        fields = json.loads((data / _STATUS).read_text(encoding="utf-8"))
-        status = Status(**{**fields, "listen": tuple(fields["listen"])})
+        values = json.loads((data / _STATUS).read_text(encoding="utf-8"))
+        # A newer receiver may say more; as long as the format is ours that is no trouble.
+        known = {field.name: values[field.name] for field in fields(Status)}
+        status = Status(**{**known, "listen": tuple(known["listen"])})
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise FlowledgerError(
-            f"{data / _STATUS} cannot be read ({error}); was it written by another version?"
+            f"{data / _STATUS} cannot be read ({error!r}); stop the receiver and start it again"
         ) from error
+    if status.format != FORMAT:
+        raise FlowledgerError(
+            f"{data / _STATUS} has format {status.format}, not {FORMAT}: the receiver is of "
+            "another version; stop it and start it again"
+        )
     return status if status.boot_id == boot_id() and is_held(data) else None
 
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from collector.journal.config import Config as JournalConfig
@@ -66,7 +65,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.is_set = False
 
-    def set(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002  # A signal handler's signature.
+    def set(self, *_: object) -> None:
         """Ask for the end."""
         self.is_set = True
 

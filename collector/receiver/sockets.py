@@ -16,6 +16,7 @@ log = get_logger(__name__)
 
 # <asm-generic/socket.h>; the socket module does not name it.
 _SO_RCVBUFFORCE = 33
+_new_socket = socket.socket  # A test takes IPv6 away here.
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
@@ -51,7 +52,7 @@ def open_all(addresses: Sequence[ListenAddress], *, receive_buffer: int) -> list
 
 
 def _open(address: ListenAddress, *, receive_buffer: int) -> OpenSocket:
-    sock = socket.socket(address.family, socket.SOCK_DGRAM)
+    sock = _new_socket(address.family, socket.SOCK_DGRAM)
     try:
         sock.settimeout(0)
         if address.family is socket.AF_INET6:

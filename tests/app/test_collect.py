@@ -170,3 +170,24 @@ def test_a_port_is_free_again_after_stop(collect: type[Collect], tmp_path: Path)
     here.stop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((host, int(port)))
+
+
+def test_the_command_imports_neither_polars_nor_a_database_client(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, threading, time; from pathlib import Path\n"
+        "from app.cli import main\n"
+        "data = Path(sys.argv[1])\n"
+        "def stop():\n"
+        "    while not (data / 'receiver.json').exists(): time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=stop).start()\n"
+        "assert main(['collect', '--listen', '127.0.0.1:0', '--data', str(data)]) == 0\n"
+        "print(*sys.modules)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "data")]
+    ran = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=LIMIT_S
+    )
+    loaded = {name.partition(".")[0] for name in ran.stdout.splitlines()[-1].split()}
+    assert "numpy" in loaded
+    assert loaded.isdisjoint({"polars", "clickhouse_connect", "psycopg", "sqlalchemy", "rich"})

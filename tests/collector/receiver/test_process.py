@@ -101,6 +101,21 @@ def test_a_running_receiver_is_adopted_with_where_it_listens(data: Path) -> None
     assert not (data / "receiver.json").exists()
 
 
+def test_a_receiver_of_a_newer_version_is_adopted_if_the_format_is_known(data: Path) -> None:
+    receiver = start(config(), data=data)
+    path = data / "receiver.json"
+    said = path.read_text()
+    path.write_text(json.dumps({**json.loads(said), "version": "99", "more": [1]}))
+    adopted = adopt(data)
+    assert adopted is not None
+    assert (adopted.pid, adopted.status.version) == (receiver.pid, "99")
+    for wrong in (json.dumps({**json.loads(said), "format": 2}), "{}", "[]", "no"):
+        path.write_text(wrong)
+        with pytest.raises(FlowledgerError, match=r"stop .+ and start it again"):
+            adopt(data)
+    path.write_text(said)
+
+
 def test_it_outlives_its_starter_and_a_hangup(data: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"

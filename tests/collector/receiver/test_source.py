@@ -1,5 +1,6 @@
 """The contract of a datagram source, which both implementations keep."""
 
+import errno
 import os
 import socket
 import time
@@ -239,6 +240,24 @@ def test_a_taken_port_leaves_no_other_one_bound(open_source: Open) -> None:
 def test_an_address_of_another_machine_is_refused(open_source: Open) -> None:
     with pytest.raises(FlowledgerError, match=r"cannot listen on 192\.0\.2\.77:0: no interface"):
         open_source("192.0.2.77:0")
+
+
+def test_without_ipv6_the_default_listens_on_ipv4_alone(
+    monkeypatch: pytest.MonkeyPatch, open_source: Open
+) -> None:
+    socket_of = socket.socket
+
+    def no_ipv6(*wanted: int) -> socket.socket:
+        if wanted[0] == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return socket_of(*wanted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("collector.receiver.sockets._new_socket", no_ipv6)
+        source = open_source("127.0.0.1:0", "[::]:0")
+        assert [each.host for each in source.listeners] == ["127.0.0.1"]
+        with pytest.raises(FlowledgerError, match=r"cannot listen on \[::\]:0"):
+            open_source("[::]:0")
 
 
 def test_a_smaller_buffer_than_asked_is_told_with_the_sysctl(
