@@ -1,0 +1,1 @@
+"""The demo: the whole way from simulated routers to decoded flows, live on a terminal."""
