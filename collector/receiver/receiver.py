@@ -30,8 +30,8 @@ COUNTERS_INTERVAL_NS = 1_000_000_000
 _NAMED_MAX = 256
 _TIMEOUT_MS = 50
 # After a round with fewer datagrams than this, a pause lets more of them gather, for the work on a
-# batch is nearly the same whatever its size. The pause ends long before the kernel's buffer is
-# full, at any rate that a network card of 25 Gbit/s can bring.
+# batch is nearly the same whatever its size. The pause ends before the kernel's buffer is full even
+# when that fills by 4 GB/s, more than a core can receive.
 _FEW = 256
 _PAUSE_MAX_S = 0.004
 _FILL_OCTETS_PER_S = 4e9
