@@ -6,7 +6,7 @@ a test compares without asking the decoder what it meant.
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hypothesis import assume
@@ -89,6 +89,7 @@ REPEATABLE = (25, 148, 236, 44)
 UNKNOWN_PENS = (0, 1, 29_304, 54_321, 0xFFFF_FFFE)
 ICMP = (1, 58)  # Some exporters put type and code of these into the ports.
 TEMPLATE_IDS = (256, 257, 300, 65_535)
+OPTIONS_ID = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Layout:
 class Record:
     """One data record and what must be decoded from it."""
 
-    octets: bytes
+    octets: bytes = field(repr=False)
     columns: tuple[tuple[str, Value], ...]
     extras: tuple[tuple[str, tuple[Value, ...]], ...]
 
@@ -154,13 +155,13 @@ def layouts(
     named = draw(st.lists(st.sampled_from(sorted(NUMBERS)), max_size=8, unique=True))
     for column in (*counted, *named):
         elements, octets_max = COUNTERS.get(column) or NUMBERS[column]
-        field = Field(draw(st.sampled_from(elements)), draw(width))
-        cells.append(Cell(field, Kind.NUMBER, octets_max, column))
+        one = Field(draw(st.sampled_from(elements)), draw(width))
+        cells.append(Cell(one, Kind.NUMBER, octets_max, column))
     for column in draw(st.lists(st.sampled_from(sorted(ADDRESSES)), max_size=4, unique=True)):
         ipv4, ipv6 = ADDRESSES[column]
         for kind in draw(st.sampled_from(((Kind.IPV4,), (Kind.IPV6,), (Kind.IPV4, Kind.IPV6)))):
-            field = Field(ipv4, 4) if kind is Kind.IPV4 else Field(ipv6, 16)
-            cells.append(Cell(field, kind, column=column))
+            one = Field(ipv4, 4) if kind is Kind.IPV4 else Field(ipv6, 16)
+            cells.append(Cell(one, kind, column=column))
     macs = draw(st.lists(st.sampled_from(sorted(MACS)), unique=True))
     cells += [Cell(Field(MACS[column], 6), Kind.MAC, column=column) for column in macs]
     cells += draw(_extra_cells(width, with_variable=with_variable))
@@ -283,6 +284,11 @@ def _string(draw: st.DrawFn, length: int) -> tuple[bytes, str]:
 # Streams.
 
 
+def shortened(octets: bytes) -> str:
+    """Write octets for a message: hypothesis warns of long ones."""
+    return octets.hex() if len(octets) <= 80 else f"{octets[:80].hex()}... ({len(octets)})"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Who sends: an exporter's address, a version, and a domain."""
@@ -306,6 +312,10 @@ class Part:
     records: tuple[Record, ...] = ()
     is_template: bool = False
 
+    def __repr__(self) -> str:
+        kind = "template" if self.is_template else f"{len(self.records)} records"
+        return f"<{kind} {shortened(self.octets)}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -314,6 +324,9 @@ class Sent:
     source: Source
     payload: bytes
     parts: tuple[Part, ...]
+
+    def __repr__(self) -> str:
+        return f"<{self.source}: {list(self.parts) or shortened(self.payload)}>"
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -353,6 +366,33 @@ def data_parts(draw: st.DrawFn, layout: Layout) -> Part:
     assume(not has_variable or len(last) > 3 or any(last))
     content = [record.octets for record in found]
     return Part(encoder.data_set(layout.template_id, content, padding=padding), found)
+
+
+@st.composite
+def options_parts(draw: st.DrawFn, version: int, template_id: int) -> list[Part]:
+    """Draw an options template and its data, of anything that options may say, true or not."""
+    lengths = st.integers(0, 9) | st.sampled_from((16, 64, VARIABLE))
+    told = st.sampled_from((*NOISE, 36, 82, 83, 84, 95, 96, 10, 14, 252, 149, 143))
+    scope_ids = st.integers(1, 5) if version == 9 else told
+    scopes = [
+        Field(number, draw(st.integers(0, 9)))
+        for number in draw(st.lists(scope_ids, min_size=1, max_size=2))
+    ]
+    fields = [
+        Field(number, draw(lengths)) for number in draw(st.lists(told, min_size=1, max_size=6))
+    ]
+    # Something must have a width, or there is no record.
+    fields.append(Field(41, 8))
+    template = encoder.options_template(template_id, scopes, fields, version=version)
+    cells = [Cell(one, Kind.OCTETS) for one in (*scopes, *fields)]
+    content = []
+    for _ in range(draw(st.integers(1, 3))):
+        values = [draw(_value(cell, nonzero=False))[0] for cell in cells]
+        content.append(encoder.record([cell.field for cell in cells], values))
+    return [
+        Part(encoder.options_template_set([template], version=version), is_template=True),
+        Part(encoder.data_set(template_id, content)),
+    ]
 
 
 def template_part(layout: Layout, *, version: int, padding: bytes = b"") -> Part:
@@ -399,6 +439,8 @@ def source_parts(draw: st.DrawFn, source: Source, orders: tuple[Order, ...]) -> 
         else:
             place = draw(st.integers(1, len(data)))
             queues.append([*data[:place], template, *data[place:]])
+    if draw(st.booleans()):
+        queues.append(draw(options_parts(source.version, OPTIONS_ID)))
     turns = [number for number, queue in enumerate(queues) for _ in queue]
     iterators = [iter(queue) for queue in queues]
     return [next(iterators[number]) for number in draw(st.permutations(turns))]
