@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
-from collector.ledger.arrays import grown, pack, unpack
 from collector.ledger.config import NS_PER_MS, LedgerConfig
+from collector.ledger.foremost import Foremost
 from collector.ledger.recent import RecentDatagrams, Seen
 
 # Says whether the journal holds the same octets there; None when it cannot be read.
@@ -32,11 +32,10 @@ _MIX: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _MIX_MORE: Final = np.uint64(0xD6E8_FEB8_6659_FD93)
 _VARIANTS_MAX: Final = 8  # Different datagrams with one key, compared one by one.
 _CONFIRMATIONS_MAX: Final = 256  # Journal look-ups a batch; beyond it the key decides.
-_NO_SIGNATURE: Final = np.uint64(0)
 
 
 class DuplicateFilter:
-    """Knows the foremost sequence of each stream and the datagrams of the last minute."""
+    """Knows the datagrams of the last minute, and which new ones to compare with them."""
 
     def __init__(self, config: LedgerConfig, *, same_payload: SamePayload | None = None) -> None:
         self._config = config
@@ -44,10 +43,7 @@ class DuplicateFilter:
         self._recent = RecentDatagrams(
             memory_max=config.duplicates_memory, window_ms=config.window_ms
         )
-        self._top = np.zeros(0, np.uint32)
-        self._is_known = np.zeros(0, np.bool_)
-        # Key of the datagram at the top while nothing else has come since, else 0.
-        self._top_key = np.zeros(0, np.uint64)
+        self.foremost = Foremost(window_ms=config.window_ms)
         self._confirmations = 0
 
     def __len__(self) -> int:
@@ -84,56 +80,11 @@ class DuplicateFilter:
         self._confirmations = 0
         keys = _keys(datagrams, stream, sequence)
         seen_ms = datagrams.received_ns // NS_PER_MS
-        self._grow(int(stream.max()) + 1)
-        suspects = self._suspects(stream, sequence, keys)
+        suspects = self.foremost.suspects(stream, sequence, keys)
         if len(suspects):
             self._drop(datagrams, keys, seen_ms, suspects, keep)
         self._recent.append(keys, seen_ms, datagrams.segment, datagrams.offset)
         return keep
-
-    def follow(self, streams: NDArray[np.int64], following: NDArray[np.int64]) -> None:
-        """Learn where streams go on: after a restart the foremost sequence is a lower one."""
-        self._grow(int(streams.max()) + 1 if len(streams) else 0)
-        following = following.astype(np.uint32)
-        beyond = (self._top[streams] - following).view(np.int32) > 0
-        if beyond.any():
-            self._top[streams[beyond]] = following[beyond]
-            self._top_key[streams[beyond]] = _NO_SIGNATURE
-
-    def _suspects(
-        self,
-        stream: NDArray[np.int32],
-        sequence: NDArray[np.uint32],
-        keys: NDArray[np.uint64],
-    ) -> NDArray[np.int64]:
-        """Return the rows that may be duplicates, and move the streams' foremost sequence."""
-        order = sorting(stream)
-        streams, numbers, keys = stream[order], sequence[order], keys[order]
-        is_first = np.ones(len(order), np.bool_)
-        is_first[1:] = streams[1:] != streams[:-1]
-        firsts = np.flatnonzero(is_first)
-        lasts = np.append(firsts[1:], len(order)) - 1
-        here = streams[firsts]
-        before = np.empty_like(numbers)
-        before[1:] = numbers[:-1]
-        before[firsts] = np.where(self._is_known[here], self._top[here], numbers[firsts] - 1)
-        self._is_known[here] = True
-        step = (numbers - before).view(np.int32)
-        if (step > 0).all():
-            self._top[here] = numbers[lasts]
-            self._top_key[here] = keys[lasts]
-            return np.zeros(0, np.int64)
-        position, tops = _foremost(step, firsts)
-        suspect = position <= tops
-        key_before = np.empty_like(keys)
-        key_before[1:] = np.where(suspect[:-1], _NO_SIGNATURE, keys[:-1])
-        key_before[firsts] = self._top_key[here]
-        # Right behind the only datagram with this sequence, and different from it.
-        differs = (position == tops) & (key_before != _NO_SIGNATURE) & (key_before != keys)
-        rise = np.maximum(position, tops)[lasts] - tops[firsts]
-        self._top[here] = before[firsts] + rise.astype(np.uint32)
-        self._top_key[here] = np.where(suspect[lasts], _NO_SIGNATURE, keys[lasts])
-        return np.sort(order[suspect & ~differs])
 
     def _drop(
         self,
@@ -194,53 +145,17 @@ class DuplicateFilter:
         answer = self._same_payload(earlier.segment, earlier.offset, payload)
         return True if answer is None else answer
 
-    def _grow(self, count: int) -> None:
-        self._top = grown(self._top, count)
-        self._top_key = grown(self._top_key, count)
-        self._is_known = grown(self._is_known, count)
-
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values; of the datagrams only the latest."""
         return {
-            "top": pack(self._top),
-            "top_key": pack(self._top_key),
-            "is_known": pack(self._is_known),
+            "foremost": self.foremost.snapshot(),
             "recent": self._recent.snapshot(self._config.snapshot_datagrams_max),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
-        self._top = unpack(state["top"])
-        self._top_key = unpack(state["top_key"])
-        self._is_known = unpack(state["is_known"])
+        self.foremost.restore(state["foremost"])
         self._recent.restore(state["recent"])
-
-
-def sorting(stream: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the stable order by stream; streams are not negative."""
-    if len(stream) and int(stream.max()) < 65_536:
-        stream = stream.astype(np.uint16)  # Sorted by radix, several times faster.
-    order: NDArray[np.int64] = np.argsort(stream, kind="stable")
-    return order
-
-
-def _foremost(
-    step: NDArray[np.int32], firsts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each datagram's place, unwrapped, and the foremost place before it.
-
-    Each stream's places lie around a base of its own, so far apart that they never meet: one
-    running maximum then serves all streams.
-    """
-    counts = np.diff(np.append(firsts, len(step)))
-    base = (np.cumsum(counts) - counts << 32) + (counts << 31)
-    total = np.cumsum(step, dtype=np.int64)
-    position = total + np.repeat(base - total[firsts] + step[firsts], counts)
-    bases = np.repeat(base, counts)
-    tops = np.maximum.accumulate(np.maximum(position, bases))
-    tops[1:] = tops[:-1].copy()
-    tops[firsts] = base
-    return position, tops
 
 
 def _keys(
@@ -258,7 +173,7 @@ def _keys(
         mixed ^= words
         mixed *= _MIX_MORE
     mixed ^= mixed >> np.uint64(32)
-    mixed |= np.uint64(1)  # Never _NO_SIGNATURE.
+    mixed |= np.uint64(1)  # Never 0, which stands for none.
     return mixed
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datagrams import IPV4_MAPPED, Datagrams
-from collector.ledger.config import NS_PER_MINUTE, LedgerConfig
-from collector.ledger.duplicates import DuplicateFilter, SamePayload, sorting
+from collector.ledger.config import NS_PER_MINUTE, NS_PER_MS, LedgerConfig
+from collector.ledger.duplicates import DuplicateFilter, SamePayload
+from collector.ledger.foremost import sorting
 from collector.ledger.losses import Losses
 from collector.ledger.rows import RECEIVER, ExporterNumbers, StreamKeys, health_rows
 from collector.ledger.sequences import Sequences, Sorted
@@ -125,7 +126,9 @@ class LossLedger:
         self._sequences.advance(rows, firsts)
         streams = rows.stream[firsts].astype(np.int64)
         settled = streams[~self._sequences.has_candidate(streams)]
-        self._duplicates.follow(settled, self._sequences.next[settled])
+        self._duplicates.foremost.follow(
+            settled, self._sequences.next[settled], now_ms=self._now_ns // NS_PER_MS
+        )
 
     def _count(
         self,

@@ -5,6 +5,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,9 @@ class Arrival(NamedTuple):
 
 def keys(versions: Sequence[int]) -> StreamKeys:
     """Streams of different exporters, 10.0.0.1 and so on, with these versions."""
-    addr = np.array([IPV4_MAPPED + struct.pack(">I", (10 << 24) + n + 1) for n in range(len(versions))])
+    addr = np.array(
+        [IPV4_MAPPED + struct.pack(">I", (10 << 24) + n + 1) for n in range(len(versions))]
+    )
     return StreamKeys(
         np.frombuffer(addr.tobytes(), ADDRESS),
         np.array(versions, np.uint8),
@@ -138,7 +141,7 @@ def run(
     ledger = LossLedger(config)
     found: Counter = Counter()
     bounds = [0, *sorted(set(cuts) & set(range(len(arrivals)))), len(arrivals)]
-    for number, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (first, end) in enumerate(pairwise(bounds)):
         take(ledger, arrivals[first:end], versions)
         if snapshots:
             if number % 2:

@@ -118,9 +118,7 @@ class StreamModel:
         return ahead <= self.config.jump_units_max + sendable
 
 
-def expected(
-    arrivals: Sequence[Arrival], versions: Sequence[int], config: LedgerConfig
-) -> Counter:
+def expected(arrivals: Sequence[Arrival], versions: Sequence[int], config: LedgerConfig) -> Counter:
     """What the ledger must find: (column, stream, minute) -> amount."""
     found: Counter = Counter()
     streams = [StreamModel(number, config, found) for number in range(len(versions))]
