@@ -92,6 +92,10 @@ class Track:
             return True
         if not self._has_fallen(step.uptime_ms, self.head_uptime_ms):
             ahead = _signed(step.sequence - self.next)
+            if ahead == 0 and step.units == 0 and self.tail is not None:
+                # A template from before the head, or behind one without records: it says nothing.
+                self._drop_candidate()
+                return False
             if ahead >= 0:
                 if self._is_plausible(ahead, step.received_ns - self.head_ns):
                     self._drop_candidate()
