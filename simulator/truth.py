@@ -152,9 +152,9 @@ class Truth:
         arrival = np.full(len(minutes) + 1, never, np.int64)
         np.minimum.at(arrival, delivery.index, delivery.sent_ns)
         noticed = np.minimum.accumulate(arrival[::-1])[::-1]
-        pending = self._pending.setdefault(router.index, _Unnoticed())
         if noticed[0] != never:
             self._settle(router, int(noticed[0]) // MINUTE_NS)
+        pending = self._pending.setdefault(router.index, _Unnoticed())
         for index in np.flatnonzero(delivery.is_lost).tolist():
             minute = int(minutes[index])
             if noticed[index + 1] == never:
@@ -166,7 +166,6 @@ class Truth:
 
     def _settle(self, router: Router, noticed: int) -> None:
         pending = self._pending.pop(router.index, _Unnoticed())
-        self._pending[router.index] = _Unnoticed()
         for minute, counts in zip(pending.minutes, pending.counts, strict=True):
             self._row(router, minute, noticed)[_LOST] += counts
 
