@@ -28,6 +28,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "imports": ("lint-imports", "--no-cache"),
 }
 
+FULL = ("--hypothesis-profile=full", "-o", "faulthandler_timeout=3600")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the tier."""
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Run all steps, tests last; 1 if any failed."""
     root = checkout()
     failed = [name for name, command in STEPS.items() if not passes(name, command, root)]
-    tier = ("--hypothesis-profile=full",) if args.full else ("-m", "not full")
+    tier = FULL if args.full else ("-m", "not full")
     before = f" ({', '.join(failed)} FAILED above)" if failed else ""
     print(f"tests    {'full' if args.full else 'default'} tier{before}", flush=True)
     tests = subprocess.run(
