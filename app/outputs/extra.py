@@ -2,80 +2,68 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.outputs.cells import NumberCells, Piece, TextCells, assembled_texts
+from app.outputs.sheet import Coded
+from app.outputs.text import Texts, texts_of
 from collector.decoded import ExtraRows
 
-if TYPE_CHECKING:
-    import polars as pl
 
-_MEMO_MAX = 100_000
-
-
-def json_text(values: Mapping[str, Any]) -> str:
-    """Write one object; octets as ``hex:`` text."""
-    return json.dumps(values, default=_plain, ensure_ascii=False, separators=(",", ":"))
+def json_text(value: Any) -> str:
+    """Write one value; octets as ``hex:`` text."""
+    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
-def extra_texts(extra: Iterable[ExtraRows], count: int) -> tuple[NDArray[np.int32], "pl.Series"]:
-    """Return for each of ``count`` rows the number of its object, or -1, and the objects."""
-    import polars as pl
-
+def extra_coded(extra: Iterable[ExtraRows], count: int) -> Coded | None:
+    """Return the objects of ``count`` rows; those without other elements have none."""
     numbers = np.full(count, -1, np.int32)
-    parts: list[pl.Series] = []
+    parts: list[Texts] = []
     known = 0
     for rows, values in extra:
         if not len(rows) or not values:
             continue
         numbers[rows] = np.arange(known, known + len(rows), dtype=np.int32)
-        parts.append(_objects(values))
+        parts.append(assembled_texts(_object_pieces(values), len(rows)))
         known += len(rows)
-    return numbers, pl.concat(parts) if parts else pl.Series(dtype=pl.String)
+    if not parts:
+        return None
+    octets = np.concatenate([part.octets for part in parts])
+    return Coded(numbers, Texts(octets, np.concatenate([part.lengths for part in parts])))
 
 
-def _objects(values: Mapping[str, Sequence[Any]]) -> "pl.Series":
-    import polars as pl
-
-    pieces: list[pl.Expr] = []
-    frame: dict[str, pl.Series] = {}
+def _object_pieces(values: Mapping[str, Sequence[Any]]) -> list[Piece]:
+    pieces: list[Piece] = []
     separator = "{"
     for name, column in values.items():
-        pieces.append(pl.lit(f"{separator}{json.dumps(name, ensure_ascii=False)}:"))
-        pieces.append(pl.col(name))
-        frame[name] = _value_texts(column)
+        pieces.append(f"{separator}{json_text(name)}:".encode())
+        pieces.append(_value_cells(column))
         separator = ","
-    pieces.append(pl.lit("}"))
-    return pl.DataFrame(frame).select(pl.concat_str(pieces).alias("extra")).to_series()
+    pieces.append(b"}")
+    return pieces
 
 
-def _value_texts(column: Any) -> "pl.Series":
+def _value_cells(column: Any) -> NumberCells | TextCells:
     """Write each value of one element as JSON."""
-    import polars as pl
-
-    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
-        return pl.Series(np.ascontiguousarray(column)).cast(pl.String)
+    if isinstance(column, np.ndarray) and column.dtype.kind == "u":
+        return NumberCells(column)
     values = column.tolist() if isinstance(column, np.ndarray) else column
     kinds = set(map(type, values))
-    if kinds == {int}:
-        return pl.Series(values, dtype=_integer(values)).cast(pl.String)
+    if kinds == {int} and min(values) >= 0 and max(values) < 1 << 64:
+        return NumberCells(np.array(values, np.uint64))
     if kinds == {str}:
-        # Names and addresses repeat.
-        memo: dict[Any, str] = {value: _dumps(value) for value in set(values)}
-        return pl.Series([memo[value] for value in values], dtype=pl.String)
-    return pl.Series([_dumps(value) for value in values], dtype=pl.String)
+        return _distinct(values)
+    return TextCells(Coded(np.arange(len(values)), texts_of([json_text(one) for one in values])))
 
 
-def _integer(values: Sequence[int]) -> Any:
-    import polars as pl
-
-    return pl.Int64 if min(values) < 0 else pl.UInt64
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":"))
+def _distinct(values: Sequence[str]) -> TextCells:
+    """Write names and addresses, which repeat, once each."""
+    number = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    numbers: NDArray[np.int64] = np.fromiter(map(number.__getitem__, values), np.int64, len(values))
+    return TextCells(Coded(numbers, texts_of([json_text(value) for value in number])))
 
 
 def _plain(value: Any) -> Any:

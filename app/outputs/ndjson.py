@@ -1,12 +1,11 @@
 """Writing NDJSON: one object a record, addresses and times as text."""
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from app.outputs.frame import frame_of
-from app.outputs.sheet import Form, Sheet
+import numpy as np
 
-if TYPE_CHECKING:
-    import polars as pl
+from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble
+from app.outputs.sheet import Coded, Field, Form, Sheet, Values, first_row, is_constant
 
 
 class NdjsonWriter:
@@ -19,36 +18,44 @@ class NdjsonWriter:
     def write(self, sheet: Sheet) -> None:
         """Append the records."""
         if sheet.count:
-            self._file.write(self._lines(sheet))
+            for octets, _ in assemble(self._pieces(sheet), sheet.count):
+                self._file.write(octets.data)
 
     def close(self) -> None:
         """Finish; NDJSON has no end of its own."""
 
-    def _lines(self, sheet: Sheet) -> bytes:
-        from io import BytesIO
+    def _pieces(self, sheet: Sheet) -> list[Piece]:
+        start = f'{{"record":"{self._label}"' if self._label else "{"
+        pieces: list[Piece] = [start.encode()]
+        separator = b"," if self._label else b""
+        columns = list(zip(sheet.fields, sheet.values, strict=True))
+        # Objects stand last, because they are left out where a row has none.
+        columns.sort(key=lambda column: column[0].form is Form.JSON)
+        for field, values in columns:
+            name = separator + f'"{field.name}":'.encode()
+            if field.form is Form.JSON:
+                if isinstance(values, Coded):
+                    pieces.append(TextCells(values, before=name))
+                continue
+            pieces += [name, _piece(field, values)]
+            separator = b","
+        pieces.append(b"}\n")
+        return pieces
 
-        import polars as pl
 
-        frame = frame_of(sheet)
-        if self._label:
-            frame = frame.select(pl.lit(self._label).alias("record"), pl.all())
-        objects = [field.name for field in sheet.fields if field.form is Form.JSON]
-        filled = [name for name in objects if frame[name].null_count() < sheet.count]
-        frame_plain = frame.drop(objects)
-        buffer = BytesIO()
-        if not filled:
-            frame_plain.write_ndjson(buffer)
-        else:
-            lines = frame.select(_with_objects(frame_plain.columns, filled))
-            lines.write_csv(buffer, include_header=False, quote_style="never")
-        return buffer.getvalue()
+def _piece(field: Field, values: Values | None) -> Piece:
+    if values is None:
+        return b"null"
+    if is_constant(values):
+        octets, _ = next(assemble([_cells(field, first_row(values))], 1))
+        return octets.tobytes()
+    return _cells(field, values)
 
 
-def _with_objects(plain: list[str], objects: list[str]) -> "pl.Expr":
-    """Write the plain columns as JSON, and put the ready-made objects behind them."""
-    import polars as pl
-
-    line = pl.struct(plain).struct.json_encode().str.strip_suffix("}")
-    # One that a row does not have is left out, not written as null.
-    more = [pl.format(f',"{name}":{{}}', pl.col(name)).fill_null("") for name in objects]
-    return pl.concat_str([line, *more, pl.lit("}")])
+def _cells(field: Field, values: Values) -> NumberCells | TextCells | TimeCells:
+    if isinstance(values, Coded):
+        # Addresses and MACs: nothing in them has to be escaped.
+        return TextCells(values, before=b'"', after=b'"', none=b"null")
+    if field.form is Form.TIME:
+        return TimeCells(np.ascontiguousarray(values), quote=b'"', none=b"null")
+    return NumberCells(values)

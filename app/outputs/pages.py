@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.outputs.sheet import Coded, Field, Form, Values
-from app.outputs.text import packed_texts
 from app.outputs.thrift import varint, zigzag
 
 PLAIN, RLE, DELTA, DICTIONARY = 0, 3, 5, 8
@@ -65,7 +64,7 @@ def encode(field: Field, values: Values | None, count: int) -> Chunk:
 
 
 def _encode_texts(coded: Coded, count: int) -> Chunk:
-    texts = packed_texts(coded.texts)
+    texts = coded.texts
     dictionary = Page(texts.behind_lengths(), len(texts), PLAIN)
     numbers = coded.numbers
     if numbers.strides == (0,):

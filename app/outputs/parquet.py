@@ -12,7 +12,7 @@ import numpy as np
 
 from app.outputs.pages import BYTE_ARRAY, Chunk, Page, encode, is_optional, physical
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values
-from app.outputs.text import Texts, packed_texts
+from app.outputs.text import Texts
 from app.outputs.thrift import Value, boolean, i8, i32, i64, several, struct, text
 
 if sys.version_info >= (3, 14):
@@ -204,7 +204,7 @@ def _joined_values(parts: list[Values | None], counts: list[int]) -> Values | No
         if not isinstance(part, Coded):
             numbers.append(np.full(count, -1, np.int32))
             continue
-        texts = packed_texts(part.texts)
+        texts = part.texts
         moved = part.numbers + np.int32(known)
         moved[part.numbers == part.null] = -1
         numbers.append(moved)

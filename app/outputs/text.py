@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Octets = NDArray[np.uint8]
 _MAPPED = np.frombuffer(b"\x00" * 10 + b"\xff\xff", np.uint8)
@@ -35,11 +32,12 @@ class Texts:
         spread[gaps[:, None] + np.arange(4)] = heads
         return spread.tobytes()
 
-    def behind_line_feeds(self) -> str:
-        """Return each text behind a line feed. None may hold one itself."""
-        spread, gaps = self._spread(1)
-        spread[gaps] = ord("\n")
-        return spread.tobytes().decode()
+    def take(self, numbers: NDArray[Any]) -> "Texts":
+        """Return the texts with these numbers."""
+        lengths = self.lengths[numbers]
+        starts = (np.cumsum(self.lengths) - self.lengths)[numbers]
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return Texts(self.octets[np.repeat(starts, lengths) + within], lengths)
 
     def _spread(self, gap: int) -> tuple[Octets, NDArray[np.int64]]:
         """Return a copy with a gap before each text, and where the gaps are."""
@@ -53,9 +51,6 @@ class Texts:
         return spread, gaps
 
 
-AnyTexts = Union[Texts, "pl.Series"]
-
-
 def texts_of(strings: Sequence[str]) -> Texts:
     """Pack Python strings."""
     encoded = [string.encode() for string in strings]
@@ -63,24 +58,17 @@ def texts_of(strings: Sequence[str]) -> Texts:
     return Texts(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
 
-def packed_texts(texts: "AnyTexts") -> Texts:
-    """Return texts packed, whatever they are."""
-    if isinstance(texts, Texts):
-        return texts
-    lengths = texts.str.len_bytes().to_numpy().astype(np.int64)
-    joined = texts.str.join("").item() if len(texts) else ""
-    return Texts(np.frombuffer(joined.encode(), np.uint8), lengths)
-
-
-def text_series(texts: "AnyTexts") -> "pl.Series":
-    """Return texts as a polars series, whatever they are."""
-    import polars as pl
-
-    if not isinstance(texts, Texts):
-        return texts
-    if not len(texts):
-        return pl.Series(dtype=pl.String)
-    return pl.Series([texts.behind_line_feeds()[1:]]).str.split("\n").explode()
+def joined_texts(parts: Sequence[Texts]) -> Texts:
+    """Put texts of the same number behind each other, row by row."""
+    total = sum(part.lengths for part in parts)
+    lengths = np.asarray(total, np.int64)
+    at = np.cumsum(lengths) - lengths
+    octets = np.empty(int(lengths.sum()), np.uint8)
+    for part in parts:
+        starts = np.cumsum(part.lengths) - part.lengths
+        octets[np.arange(len(part.octets)) + np.repeat(at - starts, part.lengths)] = part.octets
+        at = at + part.lengths
+    return Texts(octets, lengths)
 
 
 def address_texts(addresses: NDArray[Any]) -> Texts:
@@ -104,8 +92,8 @@ def mac_texts(macs: NDArray[np.uint64]) -> Texts:
     return _fixed(matrix.reshape(-1, 18)[:, :17])
 
 
-def time_texts(times_ms: NDArray[np.int64]) -> Texts:
-    """Write times, given in milliseconds since 1970, as ISO 8601 UTC with milliseconds."""
+def time_matrix(times_ms: NDArray[np.int64]) -> Octets:
+    """Write times, given in ms since 1970, as ISO 8601 UTC with milliseconds: 24 octets a row."""
     day, in_day = np.divmod(times_ms, _DAY_MS)
     second, millisecond = np.divmod(in_day, 1_000)
     days, seconds, milliseconds = _time_tables()
@@ -118,7 +106,7 @@ def time_texts(times_ms: NDArray[np.int64]) -> Texts:
         parts["day"] = np.datetime_as_string(day.view("M8[D]")).astype("S10").view("V10")
     parts["second"] = seconds[second]
     parts["ms"] = milliseconds[millisecond]
-    return _fixed(parts.view(np.uint8).reshape(-1, 24))
+    return parts.view(np.uint8).reshape(-1, 24)
 
 
 def _fixed(matrix: Octets) -> Texts:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from app.outputs import parquet
+from app.outputs.arrange import options_sheet, sheet_of
 from app.outputs.delimited import DelimitedWriter
 from app.outputs.ndjson import NdjsonWriter
 from app.outputs.parquet import ParquetWriter
@@ -20,8 +21,6 @@ from app.outputs.sheet import (
     Form,
     Sheet,
     options_fields,
-    options_sheet,
-    sheet_of,
     table_fields,
 )
 from app.outputs.text import texts_of
@@ -78,7 +77,7 @@ def test_all_formats_hold_the_same_rows(tmp_path: Path, count: int, table: Table
         assert parquet_rows(parquet_frame(tmp_path, batches)) == expected
         file = io.BytesIO()
         fields = table_fields(table, has_journal=True)
-        writer = DelimitedWriter(file, tuple(field.name for field in fields))
+        writer = DelimitedWriter(file, fields)
         for batch in batches:
             writer.write(sheet_of(batch, fields))
         rows = csv.DictReader(io.StringIO(file.getvalue().decode()))
@@ -208,7 +207,7 @@ def test_options_are_nested_in_ndjson_and_text_elsewhere(tmp_path: Path) -> None
 def test_a_cell_is_never_a_formula(text: str) -> None:
     fields = (Field("name", Form.TEXT, ""), Field("octets", Form.NUMBER, "", "", "u8"))
     file = io.BytesIO()
-    writer = DelimitedWriter(file, ("name", "octets"))
+    writer = DelimitedWriter(file, fields)
     coded = Coded(np.zeros(2, np.int32), texts_of([text]))
     writer.write(Sheet(fields, 2, (coded, np.array([1, 2], np.uint64))))
     rows = list(csv.reader(io.StringIO(file.getvalue().decode(), newline="")))

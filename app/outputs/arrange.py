@@ -1,0 +1,142 @@
+"""Making decoded records ready for output: order of arrival, and each text written once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.outputs.extra import extra_coded, json_text
+from app.outputs.factor import factorise
+from app.outputs.sheet import Coded, Field, Form, Sheet, Values
+from app.outputs.text import Texts, address_texts, mac_texts, texts_of
+from collector.decoded import Columns, OptionsRecord
+from core.schema import Kind
+
+MS = 1_000_000
+NO_ADDRESS = "::"
+
+
+def sheet_of(columns: Columns, fields: tuple[Field, ...]) -> Sheet:
+    """Make records ready, in order of arrival."""
+    order = _arrival_order(columns)
+    values: list[Values | None] = []
+    texts: list[tuple[NDArray[Any], Coded]] = []
+    for field in fields:
+        if field.form is Form.JSON:
+            coded = extra_coded(columns.extra, columns.count)
+            if coded is not None and order is not None:
+                coded = Coded(coded.numbers[order], coded.texts)
+            values.append(coded)
+            continue
+        kind = columns.table.by_name[field.name].kind
+        array = columns[field.name]
+        is_same = _is_same(array)
+        if is_same:
+            array = np.broadcast_to(array[:1].copy(), columns.count)
+        elif order is not None:
+            array = array[order]
+        if field.form is not Form.TEXT:
+            values.append(array)
+        else:
+            values.append(_coded(array, kind, texts, is_same=is_same))
+    return Sheet(fields, columns.count, tuple(values))
+
+
+def options_sheet(records: Sequence[OptionsRecord], fields: tuple[Field, ...]) -> Sheet:
+    """Make options records ready; there are few of them."""
+    values: list[Values | None] = [
+        np.array([record.received_ns // MS for record in records], np.int64),
+        _coded_strings([record.exporter for record in records]),
+        np.array([record.domain for record in records], np.uint32),
+        np.array([record.version for record in records], np.uint8),
+        np.array([record.template_id for record in records], np.uint16),
+        _coded_strings([json_text(record.scope) for record in records]),
+        _coded_strings([json_text(record.values) for record in records]),
+    ]
+    if len(fields) > len(values):
+        values.append(np.array([record.segment for record in records], np.uint64))
+        values.append(np.array([record.offset for record in records], np.uint64))
+    return Sheet(fields, len(records), tuple(values))
+
+
+def _arrival_order(columns: Columns) -> NDArray[Any] | None:
+    """Return the row numbers by journal position; None where they are in that order already."""
+    segment, offset = columns["journal_segment"], columns["journal_offset"]
+    if columns.count < 2:
+        return None
+    if not _is_same(segment):
+        return np.lexsort((offset, segment))
+    steps = np.diff(offset.view(np.int64))
+    if (steps >= 0).all():
+        return None
+    offset = offset - offset.min()
+    # Numbers of 16 bits are sorted by radix, several times as fast.
+    if int(offset.max()) < 1 << 16:
+        offset = offset.astype(np.uint16)
+    return np.argsort(offset, kind="stable")
+
+
+def _is_same(array: NDArray[Any]) -> bool:
+    """Say whether all rows have one value."""
+    if array.strides == (0,) or len(array) == 1:
+        return True
+    if not len(array) or array[0].tobytes() != array[-1].tobytes():
+        return False
+    words = _words(array) if array.dtype.kind == "V" else array
+    return bool((words == words[0]).all())
+
+
+def _words(addresses: NDArray[Any]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, 2)
+
+
+def _coded(
+    array: NDArray[Any], kind: Kind, known: list[tuple[NDArray[Any], Coded]], *, is_same: bool
+) -> Coded:
+    """Number the distinct addresses or MACs of a column and write each once."""
+    if is_same:
+        texts, null = _texts_of(array[:1], kind)
+        return Coded(np.broadcast_to(np.zeros((), np.int32), len(array)), texts, null)
+    # Routers without translation repeat the addresses in the fields for translated ones.
+    for other, coded in known:
+        if other.dtype == array.dtype and _are_equal(other, array):
+            return coded
+    if kind is Kind.MAC:
+        numbers, picks = factorise(array)
+    else:
+        words = _words(array)
+        first, second = words[:, 0], np.ascontiguousarray(words[:, 1])
+        # The first half of an IPv4 address, and of none at all, is zero.
+        if first.any():
+            numbers, picks = factorise(np.ascontiguousarray(first), second)
+        else:
+            numbers, picks = factorise(second)
+    coded = Coded(numbers.view(np.int32), *_texts_of(array[picks], kind))
+    known.append((array, coded))
+    return coded
+
+
+def _are_equal(left: NDArray[Any], right: NDArray[Any]) -> bool:
+    sample = slice(0, 64)
+    if left.dtype.kind == "V":
+        left, right = _words(left), _words(right)
+    return bool((left[sample] == right[sample]).all()) and bool((left == right).all())
+
+
+def _texts_of(distinct: NDArray[Any], kind: Kind) -> tuple[Texts, int]:
+    """Write distinct values; also return the number of the one that stands for none, or -1."""
+    if kind is Kind.MAC:
+        texts, is_none = mac_texts(distinct), distinct == 0
+    else:
+        texts, is_none = address_texts(distinct), ~_words(distinct).any(axis=1)
+    none = np.flatnonzero(is_none)
+    return texts, int(none[0]) if len(none) else -1
+
+
+def _coded_strings(strings: Sequence[str]) -> Coded:
+    numbers = np.arange(len(strings), dtype=np.int32)
+    for number, string in enumerate(strings):
+        if string == NO_ADDRESS:
+            numbers[number] = -1
+    return Coded(numbers, texts_of(strings))
