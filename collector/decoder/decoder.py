@@ -90,12 +90,13 @@ class Decoder:
         data = self._data_sets(work, sets)
         plan_of_set, plans = self._assign(work, sets, data, changes)
         chosen = sets.take(data)
+        # What waits since earlier batches, before anything of this one is put to wait.
+        released = self._release(changes)
         self._hold(work, chosen, plan_of_set)
-        results = [self._executor.run(work, chosen, plan_of_set, plans)]
-        self._observe(work, chosen, plan_of_set, results[0])
-        results += self._release(changes)
+        result = self._executor.run(work, chosen, plan_of_set, plans)
+        self._observe(work, chosen, plan_of_set, result)
         self._expire()
-        return self._decoded(results)
+        return self._decoded([result, *released])
 
     def finish(self) -> Decoded:
         """Give up what still waits, at the end of all input."""

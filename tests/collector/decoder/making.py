@@ -32,9 +32,7 @@ def packed(text: str) -> bytes:
 
 def batch(*payloads: bytes, exporter: str = "203.0.113.1", received_s: float = NOW_S, **more):
     """Make one batch of datagrams of one exporter."""
-    return from_payloads(
-        payloads, addr=packed(exporter), received_ns=int(received_s * 1e9), **more
-    )
+    return from_payloads(payloads, addr=packed(exporter), received_ns=int(received_s * 1e9), **more)
 
 
 def decode(*payloads: bytes, decoder: Decoder | None = None, **more) -> Decoded:

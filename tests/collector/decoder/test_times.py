@@ -74,9 +74,7 @@ def test_uptime_of_netflow9_is_relative_to_the_header():
 
 def test_uptime_that_wrapped_between_flow_and_export():
     # 49.7 days: the flow began 3 s before the counter went round, the export is 4 s behind it.
-    decoded = with_times(
-        (22, 4, (1 << 32) - 3_000), (21, 4, 1_000), version=9, uptime_ms=4_000
-    )
+    decoded = with_times((22, 4, (1 << 32) - 3_000), (21, 4, 1_000), version=9, uptime_ms=4_000)
     assert times_of(decoded) == (-7_000, -3_000)
 
 

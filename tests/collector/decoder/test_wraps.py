@@ -39,9 +39,7 @@ def test_published_sample_without_evidence_is_left_alone_with_its_excess_as_uppe
 def test_only_possible_wrap_is_repaired_without_evidence():
     # 10 M packets cannot carry 100 MB in less than 280 MB; of k = 1, 2, 3 only 1 is below 600 B.
     packets, true = 10_000_000, 100_000_000 + WRAP
-    repair = find_wraps(
-        np.array([true % WRAP], np.uint64), np.array([packets], np.uint64), [], 600
-    )
+    repair = find_wraps(np.array([true % WRAP], np.uint64), np.array([packets], np.uint64), [], 600)
     assert repair.repaired.tolist() == [WRAP]
 
 
