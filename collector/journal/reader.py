@@ -114,7 +114,7 @@ class JournalReader:
         """Return new blocks, at most so many; empty when there is nothing new. Never waits."""
         batches: list[Batch] = []
         while len(batches) < blocks_max:
-            batch = self._next(is_whole=False)
+            batch = self._next(is_whole=False, is_urgent=False)
             if batch is None:
                 break
             batches.append(batch)
@@ -123,9 +123,9 @@ class JournalReader:
     def read(self) -> Iterator[Batch]:
         """Yield everything up to the end; an end that a crash has torn is reported."""
         while True:
-            batch = self._next(is_whole=False)
+            batch = self._next(is_whole=False, is_urgent=True)
             if batch is None and not lock.is_taken(self.folder):
-                batch = self._next(is_whole=True)
+                batch = self._next(is_whole=True, is_urgent=True)
             if batch is None:
                 return
             yield batch
@@ -137,16 +137,20 @@ class JournalReader:
         """
         return self._fetcher.fetch(segment, offset)
 
-    def _next(self, *, is_whole: bool) -> Batch | None:
-        """Return the next batch; ``is_whole`` says that nothing will be added to the journal."""
+    def _next(self, *, is_whole: bool, is_urgent: bool) -> Batch | None:
+        """Return the next batch.
+
+        ``is_whole`` says that nothing will be added to the journal, ``is_urgent`` that the folder
+        is worth a listing for it.
+        """
         while True:
-            if self._scan is None and not self._open(self._following(is_urgent=is_whole)):
+            if self._scan is None and not self._open(self._following(is_urgent=is_urgent)):
                 return self._flush_problems() if is_whole or self._pending else None
             scan = self._scan
             assert scan is not None  # noqa: S101  # `_open` said so.
             found = scan.step(is_final=is_whole)
             if found is None:
-                following = self._following(is_urgent=is_whole)
+                following = self._following(is_urgent=is_urgent)
                 if following is None:
                     return self._flush_problems() if self._pending else None
                 # Looked at once more: it may have grown before the next one was begun.

@@ -55,7 +55,6 @@ class SegmentScan:
         self._chunk = _NOTHING
         self._chunk_start = 0
         self._is_fresh = False  # The octets at hand were read again after they looked damaged.
-        self._searched = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -74,8 +73,13 @@ class SegmentScan:
         while not self.is_ended:
             is_at_start = self.byte_position < SEGMENT_HEADER_SIZE
             found = (self._start if is_at_start else self._block)(is_final=is_final)
-            if not isinstance(found, _Again):
-                return found
+            if isinstance(found, _Again):
+                continue
+            if found is None:
+                # What is there may be replaced before the next look.
+                self._chunk = _NOTHING
+                self._is_fresh = False
+            return found
         return None
 
     def _start(self, *, is_final: bool) -> "Found | Problem | _Again | None":
@@ -83,7 +87,7 @@ class SegmentScan:
         if len(octets) < SEGMENT_HEADER_SIZE:
             return self._torn() if is_final else None
         header = parse_segment_header(octets.data)
-        if header is not None:
+        if header is not None and self.segment in {None, header.segment}:
             self._accept(header)
             return _AGAIN
         if not self._is_fresh:
@@ -167,7 +171,7 @@ class SegmentScan:
     def _search(self, *, is_final: bool) -> Problem | None:
         """Find the next sound header behind a damaged one."""
         start = self.byte_position
-        found = self._find_header(max(start + 1, self._searched))
+        found = self._find_header(start + 1)
         if found is None:
             return self._torn() if is_final else None
         position, header = found
@@ -194,7 +198,6 @@ class SegmentScan:
                 index = window.find(BLOCK_MAGIC, index + 1)
             # A header may begin in the last octets of this window.
             position += len(window) - BLOCK_HEADER_SIZE + 1
-            self._searched = position
         return None
 
     def _torn(self, header: BlockHeader | None = None) -> Problem | None:

@@ -174,7 +174,6 @@ class BlockSink:
         if self._dropped_since is not None:
             dropped = stats.datagrams_dropped - self._dropped_since
             self._dropped_since = None
-            self._reported_ns.clear()
             log.warning("journal writes again", datagrams_dropped=dropped)
 
     def _drop(self, block: BlockBuffer, cause: DropCause, reason: str) -> None:
@@ -193,7 +192,7 @@ class BlockSink:
             limit = self._config.dropped_exporters_max
             for dropped in (stats.dropped, self._untaken):
                 dropped.add(known, octets=block.datagram_octets, exporters_max=limit)
-        total = stats.datagrams_dropped - self._dropped_since
+        total = stats.datagrams_dropped
         self._say(
             cause.value,
             f"journal {self._folder}: datagrams are being dropped, {total} so far: {reason}; "
