@@ -14,7 +14,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "asyncio_dgram": ("collector/receiver",),
     "backports": ("collector/journal",),
     "compression": ("collector/journal",),  # In the standard library from 3.14.
-    "numpy": ("collector", "simulator"),
+    "numpy": ("app", "collector", "simulator"),
     "polars": ("app", "collector/sources", "collector/outputs", "simulator", "pipeline"),
     "rich": ("app",),
     "xxhash": ("collector",),
