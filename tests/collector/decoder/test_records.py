@@ -31,7 +31,7 @@ def extra_of(decoded) -> dict:
 
 
 @pytest.mark.parametrize("width", range(1, 9))
-def test_counter_of_any_width(width):
+def test_counter_of_any_width(width) -> None:
     fields = (e.Field(8, 4), e.Field(12, 4), e.Field(1, width), e.Field(2, width))
     value = (1 << 8 * width) - 1
     values = (*FLOW_VALUES[:2], e.number(value, width), e.number(1, width))
@@ -40,21 +40,21 @@ def test_counter_of_any_width(width):
     assert int(decoded.flows["packets"][0]) == 1
 
 
-def test_counter_of_variable_length():
+def test_counter_of_variable_length() -> None:
     fields = (e.Field(8, 4), e.Field(12, 4), e.Field(1, 65535), e.Field(2, 4))
     for content, expected in ((b"\x07", 7), (b"\x01\x00\x00", 65_536), (b"", 0)):
         decoded = one_flow(fields, (*FLOW_VALUES[:2], content, e.number(1, 4)))
         assert int(decoded.flows["octets"][0]) == expected
 
 
-def test_field_of_zero_length_is_nothing():
+def test_field_of_zero_length_is_nothing() -> None:
     fields = (*FLOW, e.Field(5, 0), e.Field(4, 1))
     decoded = one_flow(fields, (*FLOW_VALUES, b"", e.number(6, 1)))
     assert decoded.flows["protocol"].tolist() == [6]
     assert decoded.flows["tos"].tolist() == [0]
 
 
-def test_ipv6_ends_and_ipv4_zero_and_absent_addresses():
+def test_ipv6_ends_and_ipv4_zero_and_absent_addresses() -> None:
     fields = (e.Field(27, 16), e.Field(28, 16), *FLOW[2:])
     values = (e.address("2001:db8::1"), e.address("2001:db8::2"), *FLOW_VALUES[2:])
     decoded = one_flow(fields, values)
@@ -64,7 +64,7 @@ def test_ipv6_ends_and_ipv4_zero_and_absent_addresses():
     assert zero.flows["next_hop_addr"][0].tobytes() == bytes(16)
 
 
-def test_both_families_in_one_record_take_the_one_that_is_not_zero():
+def test_both_families_in_one_record_take_the_one_that_is_not_zero() -> None:
     fields = (*FLOW[:2], e.Field(27, 16), e.Field(28, 16), *FLOW[2:])
     none4, none6 = e.address("0.0.0.0"), bytes(16)  # noqa: S104
     six = (none4, none4, e.address("2001:db8::1"), e.address("2001:db8::2"), *FLOW_VALUES[2:])
@@ -75,7 +75,7 @@ def test_both_families_in_one_record_take_the_one_that_is_not_zero():
     assert text(decoded.flows["dst_addr"]) == ["2001:db8::2", "192.0.2.9"]
 
 
-def test_first_of_a_repeated_element_is_the_column_the_rest_is_extra():
+def test_first_of_a_repeated_element_is_the_column_the_rest_is_extra() -> None:
     fields = (*FLOW, e.Field(7, 2), e.Field(7, 2), e.Field(7, 2))
     values = (*FLOW_VALUES, e.number(80, 2), e.number(81, 2), e.number(82, 2))
     decoded = one_flow(fields, values)
@@ -83,7 +83,7 @@ def test_first_of_a_repeated_element_is_the_column_the_rest_is_extra():
     assert extra_of(decoded) == {"sourceTransportPort": [81, 82]}
 
 
-def test_elements_without_a_column_are_extra_by_name_and_type():
+def test_elements_without_a_column_are_extra_by_name_and_type() -> None:
     fields = (
         *FLOW,
         e.Field(136, 1),  # flowEndReason
@@ -117,7 +117,7 @@ def test_elements_without_a_column_are_extra_by_name_and_type():
     assert reasons(decoded) == {"unknown_enterprise": 1}
 
 
-def test_mac_vlan_masks_and_interfaces():
+def test_mac_vlan_masks_and_interfaces() -> None:
     fields = (
         *FLOW,
         *(e.Field(one, width) for one, width in ((56, 6), (80, 6), (58, 2), (9, 1), (13, 1))),
@@ -132,7 +132,7 @@ def test_mac_vlan_masks_and_interfaces():
     assert found == [7, 24, 16, 70_000, 3]
 
 
-def test_icmp_by_element_and_by_destination_port():
+def test_icmp_by_element_and_by_destination_port() -> None:
     by_element = one_flow((*FLOW, e.Field(32, 2)), (*FLOW_VALUES, e.number(0x0301, 2)))
     fields = (*FLOW, e.Field(4, 1), e.Field(11, 2))
     by_port = one_flow(fields, (*FLOW_VALUES, b"\x01", e.number(0x0301, 2)))
@@ -142,7 +142,7 @@ def test_icmp_by_element_and_by_destination_port():
         assert (int(flows["icmp_type"][0]), int(flows["icmp_code"][0])) == expected
 
 
-def test_records_without_counters_are_no_flows():
+def test_records_without_counters_are_no_flows() -> None:
     fields = (*FLOW[:2], e.Field(225, 4), e.Field(227, 2), e.Field(230, 1), e.Field(323, 8))
     values = (*FLOW_VALUES[:2], e.address("198.51.100.1"), e.number(4_000, 2), b"\x01")
     decoded = one_flow(fields, (*values, e.number(NOW_MS - 2_000, 8)))
@@ -156,20 +156,20 @@ def test_records_without_counters_are_no_flows():
     assert health(decoded, "flows") == 0
 
 
-def test_port_blocks_are_nat_events():
+def test_port_blocks_are_nat_events() -> None:
     fields = (e.Field(8, 4), e.Field(225, 4), e.Field(361, 2), e.Field(362, 2))
     values = (FLOW_VALUES[0], e.address("198.51.100.1"), e.number(1024, 2), e.number(2047, 2))
     events = one_flow(fields, values).nat_events
     assert (events["port_block_start"][0], events["port_block_end"][0]) == (1024, 2047)
 
 
-def test_records_of_nothing_we_keep_are_counted():
+def test_records_of_nothing_we_keep_are_counted() -> None:
     decoded = one_flow((e.Field(4, 1), e.Field(7, 2)), (b"\x06", e.number(80, 2)))
     assert (len(decoded.flows), len(decoded.nat_events), decoded.other_records) == (0, 0, 1)
     assert health(decoded, "other_records") == 1
 
 
-def test_mikrotik_nat_repeats_the_original_when_nothing_is_translated():
+def test_mikrotik_nat_repeats_the_original_when_nothing_is_translated() -> None:
     fields = (*FLOW, e.Field(225, 4), e.Field(226, 4))
     values = (*FLOW_VALUES, FLOW_VALUES[0], FLOW_VALUES[1])
     flows = one_flow(fields, values, version=9).flows
@@ -190,7 +190,7 @@ def two_way(octets_back: int, packets_back: int):
     return one_flow(fields, (*FLOW_VALUES, *ports, *back))
 
 
-def test_two_way_record_is_two_flows():
+def test_two_way_record_is_two_flows() -> None:
     flows = two_way(5_000, 6).flows
     assert flows["octets"].tolist() == [1_000, 5_000]
     assert flows["packets"].tolist() == [10, 6]
@@ -199,11 +199,11 @@ def test_two_way_record_is_two_flows():
     assert flows["src_port"].tolist() == [1_111, 443]
 
 
-def test_two_way_record_with_nothing_back_is_one_flow():
+def test_two_way_record_with_nothing_back_is_one_flow() -> None:
     assert two_way(0, 0).flows["octets"].tolist() == [1_000]
 
 
-def test_initiator_and_responder_are_two_flows():
+def test_initiator_and_responder_are_two_flows() -> None:
     fields = (*FLOW[:2], e.Field(231, 4), e.Field(232, 4), e.Field(298, 4), e.Field(299, 4))
     counts = (e.number(100, 4), e.number(900, 4), e.number(1, 4), e.number(2, 4))
     flows = one_flow(fields, (*FLOW_VALUES[:2], *counts)).flows
@@ -233,7 +233,7 @@ def rate_of(decoded) -> int:
     return int(decoded.flows["sampling_rate"][0])
 
 
-def test_sampling_from_data_records():
+def test_sampling_from_data_records() -> None:
     assert rate_of(sampled((34, 4, 2048))) == 2048
     assert rate_of(sampled((34, 4, 0))) == 1  # MikroTik: off.
     assert rate_of(sampled((34, 4, 16_777_216))) == 1  # 6.49.6 in the wrong byte order.
@@ -241,7 +241,7 @@ def test_sampling_from_data_records():
     assert rate_of(sampled()) == 1
 
 
-def test_sampling_from_options():
+def test_sampling_from_options() -> None:
     whole = options_sets(e.Field(144, 4), e.number(1, 4), (34, 4, 100))
     assert rate_of(sampled(options=whole)) == 100
     selector = options_sets(e.Field(302, 8), e.number(7, 8), (305, 4, 1), (306, 4, 29_999))
@@ -254,13 +254,13 @@ def test_sampling_from_options():
     assert rate_of(sampled((10, 4, 8), options=by_interface)) == 1
 
 
-def test_sampling_of_netflow5_is_in_its_header():
+def test_sampling_of_netflow5_is_in_its_header() -> None:
     flow = {"src_addr": "10.0.0.1", "dst_addr": "192.0.2.9", "packets": 1, "octets": 40}
     decoded = decode(e.netflow5([flow], sampling=(1 << 14) | 500, export_s=NOW_MS // 1000))
     assert rate_of(decoded) == 500
 
 
-def test_interface_and_application_names_from_options():
+def test_interface_and_application_names_from_options() -> None:
     decoder = Decoder(Config())
     scope = e.Field(10, 4)
     told = e.options_template_set(
@@ -270,7 +270,7 @@ def test_interface_and_application_names_from_options():
     assert decoder.streams[0].interfaces == {3: "ether3"}
 
 
-def test_options_are_never_flows():
+def test_options_are_never_flows() -> None:
     fields = [e.Field(1, 8), e.Field(2, 8)]
     told = e.options_template_set(
         [e.options_template(400, [e.Field(144, 4)], fields, version=10)], version=10
@@ -282,7 +282,7 @@ def test_options_are_never_flows():
     assert health(decoded, "options") == 1
 
 
-def test_rows_know_their_datagram():
+def test_rows_know_their_datagram() -> None:
     flows = [e.record(FLOW, (*FLOW_VALUES[:2], e.number(n, 4), e.number(1, 4))) for n in (1, 2, 3)]
     first = v10(template10(256, *FLOW), e.data_set(256, flows[:1]), sequence=0)
     second = v10(e.data_set(256, flows[1:]), sequence=1)
@@ -294,7 +294,7 @@ def test_rows_know_their_datagram():
     assert decoded.flows["flow_version"].tolist() == [10] * 3
 
 
-def test_v9_template_fields_above_32767_are_plain_elements():
+def test_v9_template_fields_above_32767_are_plain_elements() -> None:
     fields = (*FLOW, e.Field(40_005, 1))
     assert len(one_flow(fields, (*FLOW_VALUES, b"\x02"), version=9).flows) == 1
 

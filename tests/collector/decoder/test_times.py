@@ -61,29 +61,29 @@ def with_times(*stamps: tuple[int, int, int], version: int = 10, **more):
     ],
     ids=["ms", "s", "ntp-us", "ntp-ns", "delta", "start-duration", "end-duration"],
 )
-def test_each_clock_gives_the_same_times(start, end, expected):
+def test_each_clock_gives_the_same_times(start, end, expected) -> None:
     assert times_of(with_times(start, end)) == expected
 
 
-def test_uptime_of_netflow9_is_relative_to_the_header():
+def test_uptime_of_netflow9_is_relative_to_the_header() -> None:
     decoded = with_times(
         (22, 4, UPTIME_MS - 9_000), (21, 4, UPTIME_MS - 2_000), version=9, uptime_ms=UPTIME_MS
     )
     assert times_of(decoded) == (-9_000, -2_000)
 
 
-def test_uptime_that_wrapped_between_flow_and_export():
+def test_uptime_that_wrapped_between_flow_and_export() -> None:
     # 49.7 days: the flow began 3 s before the counter went round, the export is 4 s behind it.
     decoded = with_times((22, 4, (1 << 32) - 3_000), (21, 4, 1_000), version=9, uptime_ms=4_000)
     assert times_of(decoded) == (-7_000, -3_000)
 
 
-def test_start_shortly_before_boot_is_no_flow_of_49_days():
+def test_start_shortly_before_boot_is_no_flow_of_49_days() -> None:
     decoded = with_times((22, 4, (1 << 32) - 1), (21, 4, 500), version=9, uptime_ms=1_000)
     assert times_of(decoded) == (-1_001, -500)
 
 
-def test_duration_that_underflowed_counts_as_none():
+def test_duration_that_underflowed_counts_as_none() -> None:
     decoded = with_times(
         (22, 4, UPTIME_MS), (21, 4, UPTIME_MS - 10), version=9, uptime_ms=UPTIME_MS
     )
@@ -92,19 +92,19 @@ def test_duration_that_underflowed_counts_as_none():
 
 
 @pytest.mark.parametrize("order", [(160, 22, 21), (22, 160, 21), (22, 21, 160)])
-def test_ipfix_uptime_with_boot_time_before_between_or_after(order):
+def test_ipfix_uptime_with_boot_time_before_between_or_after(order) -> None:
     boot_ms = NOW_MS - 500_000
     values = {160: (160, 8, boot_ms), 22: (22, 4, 490_000), 21: (21, 4, 497_000)}
     assert times_of(with_times(*(values[one] for one in order))) == (-10_000, -3_000)
 
 
-def test_ipfix_uptime_beyond_49_days_with_boot_time():
+def test_ipfix_uptime_beyond_49_days_with_boot_time() -> None:
     boot_ms = NOW_MS - (1 << 32) - 500_000
     decoded = with_times((160, 8, boot_ms), (22, 4, 490_000), (21, 4, 497_000))
     assert times_of(decoded) == (-10_000, -3_000)
 
 
-def test_ipfix_boot_time_told_by_options():
+def test_ipfix_boot_time_told_by_options() -> None:
     scope = [e.Field(144, 4)]
     options = e.options_template_set(
         [e.options_template(400, scope, [e.Field(160, 8)], version=10)], version=10
@@ -117,7 +117,7 @@ def test_ipfix_boot_time_told_by_options():
     assert times_of(decoded) == (-10_000, -3_000)
 
 
-def test_ipfix_uptime_alone_is_estimated_from_the_latest_end():
+def test_ipfix_uptime_alone_is_estimated_from_the_latest_end() -> None:
     fields = (*FLOW, e.Field(22, 4), e.Field(21, 4))
 
     def flow(start: int, end: int) -> bytes:
@@ -137,7 +137,7 @@ def test_ipfix_uptime_alone_is_estimated_from_the_latest_end():
     assert int(again.flows["ended_at"][0]) - NOW_MS == 1_200
 
 
-def test_restart_of_an_ipfix_exporter_begins_a_new_estimate():
+def test_restart_of_an_ipfix_exporter_begins_a_new_estimate() -> None:
     fields = (*FLOW, e.Field(22, 4), e.Field(21, 4))
 
     def datagram(end: int, sequence: int, export_s: int) -> bytes:
@@ -151,11 +151,11 @@ def test_restart_of_an_ipfix_exporter_begins_a_new_estimate():
     assert int(decoded.flows["ended_at"][0]) - NOW_MS == 60_000
 
 
-def test_no_stamp_at_all_takes_the_arrival():
+def test_no_stamp_at_all_takes_the_arrival() -> None:
     assert times_of(one_flow(FLOW, FLOW_VALUES)) == (0, 0)
 
 
-def test_clock_of_the_header_decades_off_uses_the_arrival():
+def test_clock_of_the_header_decades_off_uses_the_arrival() -> None:
     decoded = with_times(
         (22, 4, UPTIME_MS - 9_000),
         (21, 4, UPTIME_MS - 2_000),
@@ -168,7 +168,7 @@ def test_clock_of_the_header_decades_off_uses_the_arrival():
     assert health(decoded, "clock_fallbacks") == 1
 
 
-def test_absolute_stamps_of_a_wrong_clock_are_shifted_with_it():
+def test_absolute_stamps_of_a_wrong_clock_are_shifted_with_it() -> None:
     wrong = 1_000_000_000
     decoded = with_times(
         (152, 8, wrong * 1000 - 5_000), (153, 8, wrong * 1000 - 1_000), export_s=wrong
@@ -178,19 +178,19 @@ def test_absolute_stamps_of_a_wrong_clock_are_shifted_with_it():
 
 
 @pytest.mark.parametrize("stamp", [0, 1, NOW_MS + 600_000, NOW_MS - 90_000_000, (1 << 64) - 1])
-def test_stamp_that_cannot_be_falls_back_to_the_arrival(stamp):
+def test_stamp_that_cannot_be_falls_back_to_the_arrival(stamp) -> None:
     decoded = with_times((152, 8, stamp), (153, 8, stamp))
     assert times_of(decoded) == (0, 0)
     assert reasons(decoded) == {"clock_fallback": 1}
 
 
-def test_start_older_than_a_day_is_not_believed_but_the_end_is():
+def test_start_older_than_a_day_is_not_believed_but_the_end_is() -> None:
     decoded = with_times((152, 8, NOW_MS - 90_000_000), (153, 8, NOW_MS - 1_000))
     assert times_of(decoded) == (-1_000, -1_000)
     assert health(decoded, "clock_fallbacks") == 1
 
 
-def test_file_without_arrival_counts_as_arrived_when_exported():
+def test_file_without_arrival_counts_as_arrived_when_exported() -> None:
     fields = (*FLOW, e.Field(152, 8), e.Field(153, 8))
     values = (*FLOW_VALUES, e.number(NOW_MS - 5_000, 8), e.number(NOW_MS - 1_000, 8))
     content = e.data_set(256, [e.record(fields, values)])
@@ -199,7 +199,7 @@ def test_file_without_arrival_counts_as_arrived_when_exported():
     assert int(decoded.flows["received_at"][0]) == NOW_MS
 
 
-def test_netflow5_has_milliseconds_from_the_header():
+def test_netflow5_has_milliseconds_from_the_header() -> None:
     flow = {"src_addr": "10.0.0.1", "dst_addr": "192.0.2.9", "packets": 1, "octets": 40}
     first_last = {"first": UPTIME_MS - 3_000, "last": UPTIME_MS - 1_000}
     datagram = e.netflow5(

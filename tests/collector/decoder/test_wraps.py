@@ -19,7 +19,7 @@ def judge(octets: np.ndarray, packets: np.ndarray, sizes: list[int]):
     return find_wraps((octets % WRAP).astype(np.uint64), packets.astype(np.uint64), sizes, MTU)
 
 
-def test_published_sample_of_mikrotik_is_repaired_to_full_packets():
+def test_published_sample_of_mikrotik_is_repaired_to_full_packets() -> None:
     # 59.59 s, 5,700,194 packets, 4,255,323,704 octets: with one wrap exactly 1500.000 a packet.
     repair = find_wraps(
         np.array([4_255_323_704], np.uint64), np.array([5_700_194], np.uint64), [1500], MTU
@@ -28,7 +28,7 @@ def test_published_sample_of_mikrotik_is_repaired_to_full_packets():
     assert repair.upper.tolist() == [0]
 
 
-def test_published_sample_without_evidence_is_left_alone_with_its_excess_as_upper_bound():
+def test_published_sample_without_evidence_is_left_alone_with_its_excess_as_upper_bound() -> None:
     repair = find_wraps(
         np.array([4_255_323_704], np.uint64), np.array([5_700_194], np.uint64), [], MTU
     )
@@ -36,25 +36,25 @@ def test_published_sample_without_evidence_is_left_alone_with_its_excess_as_uppe
     assert repair.upper.tolist() == [WRAP]
 
 
-def test_only_possible_wrap_is_repaired_without_evidence():
+def test_only_possible_wrap_is_repaired_without_evidence() -> None:
     # 10 M packets cannot carry 100 MB in less than 280 MB; of k = 1, 2, 3 only 1 is below 600 B.
     packets, true = 10_000_000, 100_000_000 + WRAP
     repair = find_wraps(np.array([true % WRAP], np.uint64), np.array([packets], np.uint64), [], 600)
     assert repair.repaired.tolist() == [WRAP]
 
 
-def test_flows_that_cannot_have_wrapped_are_no_candidates():
+def test_flows_that_cannot_have_wrapped_are_no_candidates() -> None:
     assert judge(np.array([1_000_000]), np.array([2_000]), [1500]) is None
 
 
-def test_full_size_flow_below_the_wrap_is_not_touched():
+def test_full_size_flow_below_the_wrap_is_not_touched() -> None:
     packets = 2_870_000  # 4.305 GB at 1500: more than 2**32, less than twice that.
     octets = packets * 1000
     repair = judge(np.array([octets]), np.array([packets]), [1500])
     assert repair is None or repair.repaired.tolist() == [0]
 
 
-def test_fewer_than_one_candidate_in_a_thousand_honest_flows_is_repaired_wrongly():
+def test_fewer_than_one_candidate_in_a_thousand_honest_flows_is_repaired_wrongly() -> None:
     rng = np.random.default_rng(7)
     for sizes in ([], [1500], [1500, 1492], [1500, 1492, 1480, 1400]):
         octets, packets = honest_flows(rng, 400_000)
@@ -67,7 +67,7 @@ def test_fewer_than_one_candidate_in_a_thousand_honest_flows_is_repaired_wrongly
         assert np.count_nonzero(wrong) / len(repair.rows) < 1e-3, sizes
 
 
-def test_true_octets_never_exceed_what_is_repaired_or_possible():
+def test_true_octets_never_exceed_what_is_repaired_or_possible() -> None:
     octets, packets = honest_flows(np.random.default_rng(8), 100_000)
     repair = judge(octets, packets, [])
     shown = (octets % WRAP)[repair.rows] + repair.repaired.astype(np.int64)
@@ -75,7 +75,7 @@ def test_true_octets_never_exceed_what_is_repaired_or_possible():
     assert (bound >= octets[repair.rows]).all()
 
 
-def test_full_size_flows_are_found_again():
+def test_full_size_flows_are_found_again() -> None:
     rng = np.random.default_rng(9)
     packets = rng.integers(3_000_000, 20_000_000, 2_000)
     octets = packets * 1500 - rng.integers(0, 1500, 2_000)  # The last packet is shorter.
@@ -85,7 +85,7 @@ def test_full_size_flows_are_found_again():
     assert np.count_nonzero(right) / len(right) > 0.99
 
 
-def test_full_sizes_are_learnt_from_exact_averages_only_and_by_stream():
+def test_full_sizes_are_learnt_from_exact_averages_only_and_by_stream() -> None:
     sizes = FullSizes()
     stream = np.array([0] * 6 + [1] * 3, np.int32)
     packets = np.full(9, 2_000, np.uint64)
@@ -96,7 +96,7 @@ def test_full_sizes_are_learnt_from_exact_averages_only_and_by_stream():
     assert sizes.proven(1) == [1492]
 
 
-def test_sizes_learnt_survive_a_restart():
+def test_sizes_learnt_survive_a_restart() -> None:
     sizes = FullSizes()
     sizes.learn(
         np.zeros(3, np.int32), np.full(3, 3_000_000, np.uint64), np.full(3, 2_000, np.uint64), MTU
