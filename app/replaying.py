@@ -76,6 +76,7 @@ class _Sending:
             piece = slice(first, end)
             of = source if isinstance(source, int) else source[piece]
             starts, lengths = batch.starts[piece], batch.lengths[piece]
+            self._progress.begin()
             self._interruption.spare(lambda: self._sender.send(batch.octets, starts, lengths, of))
             self._progress.show()
 

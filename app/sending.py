@@ -98,8 +98,14 @@ class Progress:
     def __init__(self, totals: "Totals") -> None:
         self._totals = totals
         self._is_shown = sys.stderr.isatty()
-        self._started = time.monotonic()
-        self._next = self._started + _SHOW_EVERY_S
+        self._started: float | None = None
+        self._next = 0.0
+
+    def begin(self) -> None:
+        """Start the clock, unless it runs: what comes before the first datagram is no sending."""
+        if self._started is None:
+            self._started = time.monotonic()
+            self._next = self._started + _SHOW_EVERY_S
 
     def show(self) -> None:
         """Show the totals, when it is time."""
@@ -107,7 +113,7 @@ class Progress:
             return
         self._next = now + _SHOW_EVERY_S
         sent = self._totals
-        rate = sent.datagrams / (now - self._started)
+        rate = sent.datagrams / (now - (self._started or now) or 1.0)
         trouble = f", refused {sent.refused:,}" if sent.refused else ""
         print(
             f"\r{sent.datagrams:,} datagrams, {sent.octets / 1e6:,.1f} MB, {rate:,.0f}/s{trouble}",
@@ -123,7 +129,7 @@ class Progress:
 
     def report(self, interruption: Interruption) -> dict[str, Any]:
         """Return the totals to print."""
-        seconds = time.monotonic() - self._started
+        seconds = time.monotonic() - self._started if self._started else 0.0
         rate = round(self._totals.datagrams / seconds) if seconds else 0
         return asdict(self._totals) | {
             "seconds": round(seconds, 3),

@@ -149,6 +149,7 @@ def _run(
         interruption = Interruption()
 
         def around(send: Callable[[], None]) -> None:
+            progress.begin()
             interruption.spare(send)
             progress.show()
 
