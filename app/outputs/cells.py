@@ -99,41 +99,40 @@ class TextCells:
         self._null = coded.null
         self._before, self._after, self._none = before, after, none
         self._texts = texts
-        self._ends = np.cumsum(texts.lengths)
         longest = int(texts.lengths.max()) if len(texts) else 0
         self.width = max(longest + len(before) + len(after), len(none), 1)
         self._table: NDArray[Any] | None = None
         if (len(texts) + 1) * self.width <= _TABLE_OCTETS:
-            numbers = np.arange(-1, len(texts))
-            self._table = self._matrix(numbers).view(f"V{self.width}").reshape(-1)
+            table = np.empty((len(texts) + 1, self.width), np.uint8)
+            self._write(table[1:], texts)
+            table[0] = self._none_row()
+            self._table = table.view(f"V{self.width}").reshape(-1)
 
     def fill(self, out: Octets, rows: slice) -> None:
         """Write the texts."""
-        numbers = np.where(self._numbers[rows] == self._null, -1, self._numbers[rows])
-        if self._table is None:
-            out[:] = self._matrix(numbers)
-        else:
-            out[:] = self._table[numbers + 1].view(np.uint8).reshape(-1, self.width)
-
-    def _matrix(self, numbers: NDArray[Any]) -> Octets:
-        """Write the texts with these numbers, one a row; -1 is none."""
-        matrix = np.zeros((len(numbers), self.width), np.uint8)
+        numbers = self._numbers[rows]
+        if self._null != -1:
+            numbers = np.where(numbers == self._null, -1, numbers)
+        if self._table is not None:
+            out.view(f"V{self.width}").reshape(-1)[:] = self._table[numbers + 1]
+            return
         is_none = numbers < 0
-        matrix[is_none] = np.frombuffer(self._none.ljust(self.width, b"\0"), np.uint8)
-        there = np.flatnonzero(~is_none)
-        if not len(there):
-            return matrix
-        chosen = numbers[there]
-        lengths = self._texts.lengths[chosen]
+        self._write(out, self._texts.take(np.maximum(numbers, 0)))
+        out[is_none] = self._none_row()
+
+    def _none_row(self) -> Octets:
+        return np.frombuffer(self._none.ljust(self.width, b"\0"), np.uint8)
+
+    def _write(self, out: Octets, texts: Texts) -> None:
+        """Write one text a row."""
         edge = len(self._before)
-        matrix[there, :edge] = np.frombuffer(self._before, np.uint8)
-        octet = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        row = np.repeat(there, lengths)
-        start = np.repeat(self._ends[chosen] - lengths, lengths)
-        matrix[row, edge + octet] = self._texts.octets[start + octet]
+        out[:, :edge] = np.frombuffer(self._before, np.uint8)
+        inner = out[:, edge:]
+        inner[:] = 0
+        inner[np.arange(inner.shape[1]) < texts.lengths[:, None]] = texts.octets
+        rows = np.arange(len(texts))
         for place, last in enumerate(self._after):
-            matrix[there, edge + lengths + place] = last
-        return matrix
+            inner[rows, texts.lengths + place] = last
 
 
 def assemble(pieces: Sequence[Piece], count: int) -> Iterator[tuple[Octets, NDArray[np.int64]]]:

@@ -6,12 +6,14 @@ import numpy as np
 
 from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values, first_row, is_constant
-from app.outputs.text import Texts, joined_texts, texts_of
+from app.outputs.text import Texts, texts_of
 
 _QUOTE = ord('"')
 # A cell that begins like this is taken for a formula by spreadsheets.
-_FORMULA = np.frombuffer(b"=+-@\t\r", np.uint8)
-_SPECIAL = np.frombuffer(b'",\n\r', np.uint8)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = np.frombuffer("".join(_FORMULA_STARTS).encode(), np.uint8)
+_SPECIALS = '",\n\r'
+_SPECIAL = np.frombuffer(_SPECIALS.encode(), np.uint8)
 
 
 class DelimitedWriter:
@@ -38,25 +40,29 @@ class DelimitedWriter:
 
 def safe_texts(texts: Texts) -> Texts:
     """Quote what has to be quoted, and disarm what a spreadsheet would take for a formula."""
-    filled = np.flatnonzero(texts.lengths > 0)
-    first = texts.octets[(np.cumsum(texts.lengths) - texts.lengths)[filled]]
-    is_formula = np.zeros(len(texts), np.bool_)
-    is_formula[filled] = np.isin(first, _FORMULA)
-    is_special = np.isin(texts.octets, _SPECIAL)
-    if not is_special.any() and not is_formula.any():
+    # Addresses and MACs have neither, so there is next to never something to do.
+    starts = (np.cumsum(texts.lengths) - texts.lengths)[texts.lengths > 0]
+    if not (np.isin(texts.octets, _SPECIAL).any() or np.isin(texts.octets[starts], _FORMULA).any()):
         return texts
-    row = np.repeat(np.arange(len(texts)), texts.lengths)
-    quoted = np.bincount(row[is_special], minlength=len(texts)) > 0
+    return texts_of([_safe(string) for string in texts.strings()])
+
+
+def _safe(string: str) -> str:
+    if string.startswith(_FORMULA_STARTS):
+        string = f"'{string}"
+    if any(special in string for special in _SPECIALS):
+        doubled = string.replace('"', '""')
+        return f'"{doubled}"'
+    return string
+
+
+def doubled_quotes(texts: Texts) -> Texts:
+    """Double each quotation mark, as it is written between quotes."""
     is_quote = texts.octets == _QUOTE
-    doubled = Texts(
-        np.repeat(texts.octets, 1 + is_quote),
-        texts.lengths + np.bincount(row[is_quote], minlength=len(texts)),
-    )
-    fronts = texts_of(["", '"', "'", "\"'"])
-    ends = texts_of(["", '"'])
-    return joined_texts(
-        [fronts.take(quoted + 2 * is_formula), doubled, ends.take(quoted.astype(np.int64))]
-    )
+    known = np.concatenate([[0], np.cumsum(is_quote)])
+    ends = np.cumsum(texts.lengths)
+    more = known[ends] - known[ends - texts.lengths]
+    return Texts(np.repeat(texts.octets, 1 + is_quote), texts.lengths + more)
 
 
 def _piece(field: Field, values: Values | None) -> Piece:
@@ -69,6 +75,10 @@ def _piece(field: Field, values: Values | None) -> Piece:
 
 
 def _cells(field: Field, values: Values) -> NumberCells | TextCells | TimeCells:
+    if isinstance(values, Coded) and field.form is Form.JSON:
+        # It begins with a brace, so it is no formula, and has quotation marks, so it is quoted.
+        texts = doubled_quotes(values.texts)
+        return TextCells(Coded(values.numbers, texts, values.null), before=b'"', after=b'"')
     if isinstance(values, Coded):
         return TextCells(Coded(values.numbers, safe_texts(values.texts), values.null))
     if field.form is Form.TIME:

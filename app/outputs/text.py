@@ -32,8 +32,22 @@ class Texts:
         spread[gaps[:, None] + np.arange(4)] = heads
         return spread.tobytes()
 
+    def strings(self) -> list[str]:
+        """Return Python strings, where there are few."""
+        ends = np.cumsum(self.lengths)
+        octets = self.octets.tobytes()
+        starts = (ends - self.lengths).tolist()
+        return [octets[at:end].decode() for at, end in zip(starts, ends.tolist(), strict=True)]
+
     def take(self, numbers: NDArray[Any]) -> "Texts":
         """Return the texts with these numbers."""
+        if len(numbers) and int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1:
+            # Texts in their own order, which they mostly are, need no search.
+            first, last = int(numbers[0]), int(numbers[-1]) + 1
+            if (np.diff(numbers) == 1).all():
+                start = int(self.lengths[:first].sum())
+                lengths = self.lengths[first:last]
+                return Texts(self.octets[start : start + int(lengths.sum())], lengths)
         lengths = self.lengths[numbers]
         starts = (np.cumsum(self.lengths) - self.lengths)[numbers]
         within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -56,19 +70,6 @@ def texts_of(strings: Sequence[str]) -> Texts:
     encoded = [string.encode() for string in strings]
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     return Texts(np.frombuffer(b"".join(encoded), np.uint8), lengths)
-
-
-def joined_texts(parts: Sequence[Texts]) -> Texts:
-    """Put texts of the same number behind each other, row by row."""
-    total = sum(part.lengths for part in parts)
-    lengths = np.asarray(total, np.int64)
-    at = np.cumsum(lengths) - lengths
-    octets = np.empty(int(lengths.sum()), np.uint8)
-    for part in parts:
-        starts = np.cumsum(part.lengths) - part.lengths
-        octets[np.arange(len(part.octets)) + np.repeat(at - starts, part.lengths)] = part.octets
-        at = at + part.lengths
-    return Texts(octets, lengths)
 
 
 def address_texts(addresses: NDArray[Any]) -> Texts:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.outputs import factor
 from app.outputs.factor import factorise
-from app.outputs.text import Texts, address_texts, joined_texts, mac_texts, texts_of, time_matrix
+from app.outputs.text import address_texts, mac_texts, texts_of, time_matrix
 from collector.datagrams import ADDRESS, IPV4_MAPPED
 from tests.app.outputs.rows import time_text
 
@@ -18,12 +18,6 @@ IPV6 = st.lists(GROUP, min_size=8, max_size=8).map(
     lambda groups: b"".join(group.to_bytes(2, "big") for group in groups)
 )
 IPV4 = st.binary(min_size=4, max_size=4).map(lambda octets: IPV4_MAPPED + octets)
-
-
-def strings(texts: Texts) -> list[str]:
-    ends = np.cumsum(texts.lengths)
-    octets = texts.octets.tobytes()
-    return [octets[end - n : end].decode() for end, n in zip(ends, texts.lengths, strict=True)]
 
 
 def time_strings(times: list[int]) -> list[str]:
@@ -36,7 +30,7 @@ def test_addresses_are_written_as_ipaddress_does(addresses: list[bytes]) -> None
     for octets in addresses:
         address = IPv6Address(octets)
         expected.append(str(address.ipv4_mapped or address))
-    assert strings(address_texts(np.frombuffer(b"".join(addresses), ADDRESS))) == expected
+    assert address_texts(np.frombuffer(b"".join(addresses), ADDRESS)).strings() == expected
 
 
 def test_every_run_of_zero_groups_is_written_as_ipaddress_does() -> None:
@@ -46,14 +40,14 @@ def test_every_run_of_zero_groups_is_written_as_ipaddress_does() -> None:
         )
         for bits in range(256)
     ]
-    texts = strings(address_texts(np.frombuffer(b"".join(addresses), ADDRESS)))
+    texts = address_texts(np.frombuffer(b"".join(addresses), ADDRESS)).strings()
     assert texts == [str(IPv6Address(octets)) for octets in addresses]
 
 
 @given(st.lists(st.integers(0, (1 << 48) - 1), min_size=1))
 def test_macs(macs: list[int]) -> None:
     expected = [mac.to_bytes(6, "big").hex(":") for mac in macs]
-    assert strings(mac_texts(np.array(macs, np.uint64))) == expected
+    assert mac_texts(np.array(macs, np.uint64)).strings() == expected
 
 
 @given(st.lists(st.integers(0, 253_402_300_799_999), min_size=1))
@@ -70,14 +64,11 @@ def test_times_that_are_close(base: int, steps: list[int]) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_any_texts_are_packed_and_come_back(texts: list[str]) -> None:
     packed = texts_of(texts)
-    assert strings(packed) == texts
+    assert packed.strings() == texts
     expected = b"".join(len(one.encode()).to_bytes(4, "little") + one.encode() for one in texts)
     assert packed.behind_lengths() == expected
     numbers = np.array([*range(len(texts)), *range(len(texts))][::-1], np.int64)
-    assert strings(packed.take(numbers)) == (texts + texts)[::-1]
-    assert strings(joined_texts([packed, texts_of(texts[::-1])])) == [
-        one + other for one, other in zip(texts, texts[::-1], strict=True)
-    ]
+    assert packed.take(numbers).strings() == (texts + texts)[::-1]
 
 
 KEYS = st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 5), min_size=1, max_size=300)
