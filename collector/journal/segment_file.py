@@ -90,6 +90,10 @@ class SegmentFile:
         )
         self._write(header.pack() + body)
 
+    def is_deleted(self) -> bool:
+        """Say whether somebody has deleted the file, so that what is written is lost."""
+        return os.fstat(self.fd).st_nlink == 0
+
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)

@@ -98,6 +98,9 @@ class BlockSink:
             if free < self._config.free_octets_min:
                 self._drop(block, DropCause.LOW_SPACE, f"{free} octets are free")
                 return
+            if self._segment is not None and self._segment.is_deleted():
+                self._say("deleted", f"journal {self._segment.path}: deleted while being written")
+                self._finish()
             segment = self._segment or self._begin()
             before, started_ns = segment.size, self._clock.monotonic_ns()
             segment.append(

@@ -82,6 +82,18 @@ def test_a_clock_that_goes_back_holds_nothing_up(tmp_path: Path) -> None:
         assert writer.stats.datagrams_written == 1
 
 
+def test_a_segment_deleted_under_the_writer_is_left(tmp_path: Path) -> None:
+    errors: list[str] = []
+    with JournalWriter(tmp_path, on_error=errors.append) as writer:
+        append(writer, numbered(10))
+        writer.flush()
+        (tmp_path / segment_name(list_segments(tmp_path)[0])).unlink()
+        append(writer, numbered(10, first=10))
+    assert numbers(read_all(tmp_path)) == list(range(10, 20))
+    assert len(errors) == 1
+    assert "deleted while being written" in errors[0]
+
+
 def test_an_idle_writer_leaves_no_files(tmp_path: Path) -> None:
     for _ in range(3):
         with JournalWriter(tmp_path) as writer:

@@ -42,7 +42,7 @@ SENT = st.builds(
     level=st.sampled_from((0, 1, 9)),
     direct=st.booleans(),
 )
-def test_whatever_is_appended_is_read(calls: list[list[Sent]], level: int, direct: bool) -> None:  # noqa: FBT001  # hypothesis passes it by name.
+def test_whatever_is_appended_is_read(*, calls: list[list[Sent]], level: int, direct: bool) -> None:
     config = Config(
         block_size=65_536, segment_size=100_000, compression_level=level, direct_io=direct
     )
