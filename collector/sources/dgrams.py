@@ -4,13 +4,15 @@ The format knows no time of arrival: ``received_ns`` is 0, which tells the decod
 header's export time for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from struct import Struct
+from typing import Any
 
 import numpy as np
 
 from collector.datagrams import ADDRESS, Datagrams
-from collector.sources.source import Growing, Oddities, Oddity, Opener, in_slices
+from collector.sources.source import Fetch, Growing, Oddities, Oddity, Opener, in_slices
 
 PAYLOAD_MAX = 65_535
 _LENGTH = Struct("<I")
@@ -42,6 +44,8 @@ class DgramsSource:
     """The datagrams of one ``.dgrams`` file."""
 
     is_journal = False
+    history: Path | None = None
+    fetch: Fetch | None = None
 
     def __init__(
         self, opener: Opener, *, name: str, size: int, exporter: bytes, segment: int
@@ -54,9 +58,13 @@ class DgramsSource:
         self._exporter = np.frombuffer(exporter, ADDRESS)
         self._segment = segment
 
-    def place(self, offset: int) -> str:
+    def place(self, position: tuple[int, int]) -> str:
         """Say in words where a datagram stands."""
-        return f"{self.name} datagram {offset}"
+        return f"{self.name} datagram {position[1]}"
+
+    def take_counters(self) -> list[Mapping[str, Any]]:
+        """Return nothing: only a journal has the receiver's records."""
+        return []
 
     def batches(self) -> Iterator[Datagrams]:
         """Yield the datagrams, a few thousand at a time."""

@@ -10,6 +10,7 @@ from typing import cast
 
 from collector.sources.dgrams import DgramsSource, looks_like_dgrams
 from collector.sources.pcap import PCAP_MAGICS, PCAPNG_MAGIC, PcapSource
+from collector.sources.segments import MAGIC, folder_source, segment_source
 from collector.sources.source import Opener, Source, SourceError
 
 ACCEPTED = "pcap, pcapng, .dgrams, journal segments and data folders"
@@ -46,6 +47,8 @@ def open_source(
             return opening.of_stream(BufferedReader(path.open("rb", buffering=0), _HEAD))
         with path.open("rb", buffering=0) as file:
             head = file.read(_HEAD)
+        if head.startswith(MAGIC):
+            return segment_source(path, size=status.st_size)
         # Opened again when its turn comes: there may be more files than descriptors.
         return opening.by_content(head, lambda: path.open("rb", buffering=0), status.st_size)
     except OSError as error:
@@ -82,6 +85,9 @@ class _Opening:
 
 
 def _open_folder(path: Path) -> Source:
+    source = folder_source(path)
+    if source is not None:
+        return source
     raise SourceError(f"{path}: a folder without a journal; accepted are {ACCEPTED}")
 
 

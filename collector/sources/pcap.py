@@ -4,16 +4,18 @@ Only the record headers are walked one by one; what is inside the packets is loo
 block at once (``packets.py``, ``udp.py``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import Struct
+from typing import Any
 
 import numpy as np
 
 from collector.datagrams import Datagrams
 from collector.sources.fragments import Fragments
 from collector.sources.packets import Packets
-from collector.sources.source import Growing, Oddities, Oddity, Opener, in_slices
+from collector.sources.source import Fetch, Growing, Oddities, Oddity, Opener, in_slices
 from collector.sources.udp import datagrams_of
 
 # Magic -> (byte order, nanoseconds per unit of the fraction).
@@ -73,6 +75,8 @@ class PcapSource:
     """The NetFlow and IPFIX datagrams of one pcap or pcapng file."""
 
     is_journal = False
+    history: Path | None = None
+    fetch: Fetch | None = None
 
     def __init__(
         self,
@@ -91,9 +95,13 @@ class PcapSource:
         self._segment = segment
         self._ports = ports
 
-    def place(self, offset: int) -> str:
+    def place(self, position: tuple[int, int]) -> str:
         """Say in words where a datagram stands: by the packet number that Wireshark shows."""
-        return f"{self.name} packet {offset}"
+        return f"{self.name} packet {position[1]}"
+
+    def take_counters(self) -> list[Mapping[str, Any]]:
+        """Return nothing: only a journal has the receiver's records."""
+        return []
 
     def batches(self) -> Iterator[Datagrams]:
         """Yield the datagrams, a few thousand at a time."""

@@ -1,11 +1,13 @@
 """What every source of datagrams offers, and how it tells what it could not use."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
 from core.errors import FlowledgerError
@@ -14,6 +16,7 @@ BLOCK_OCTETS = 4 << 20  # Read at a time: a few thousand full datagrams, some 10
 DATAGRAMS_MAX = 8_192  # In one batch, so that tiny datagrams make no giant batch.
 
 
+Fetch = Callable[[NDArray[np.uint64], NDArray[np.uint64]], Datagrams]
 Opener = Callable[[], BinaryIO]
 
 
@@ -33,7 +36,13 @@ class Oddity(StrEnum):
     INCOMPLETE_FRAGMENTS = "incomplete_fragments"
     CUT_FILE = "cut_file"  # The file ends within a record.
     DAMAGED_FILE = "damaged_file"  # No record where one must be; the rest is not read.
-    DAMAGED_BLOCK = "damaged_block"  # A journal block whose checksum is wrong; skipped.
+    # What a journal reports; the names are those of its problems.
+    DAMAGED_BLOCK = "damaged_block"
+    DAMAGED_HEADER = "damaged_header"
+    DAMAGED_SEGMENT_HEADER = "damaged_segment_header"
+    MISSING_RECORDS = "missing_records"
+    TORN_TAIL = "torn_tail"
+    MISSING_SEGMENTS = "missing_segments"
 
 
 # Other traffic in a capture is nothing to worry about.
@@ -62,13 +71,19 @@ class Source(Protocol):
     consumed: int  # Octets read so far.
     is_journal: bool
     oddities: Oddities
+    history: Path | None  # Templates of former times, kept beside a journal.
+    fetch: Fetch | None  # Reads datagrams again by position.
 
     def batches(self) -> Iterator[Datagrams]:
         """Yield batches of a few thousand datagrams."""
         ...
 
-    def place(self, offset: int) -> str:
-        """Say in words where the datagram with this offset stands."""
+    def place(self, position: tuple[int, int]) -> str:
+        """Say in words where the datagram with this segment and offset stands."""
+        ...
+
+    def take_counters(self) -> list[Mapping[str, Any]]:
+        """Return the receiver's own records read since the last call; a journal has them."""
         ...
 
 

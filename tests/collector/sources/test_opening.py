@@ -22,7 +22,7 @@ def test_dgrams_have_the_exporter_given_and_no_time(tmp_path: Path) -> None:
     assert batch.segment.tolist() == [8, 8, 8]
     assert batch.offset.tolist() == [0, 1, 2]
     assert {addr.tobytes() for addr in batch.addr} == {EXPORTER}
-    assert source.place(2) == f"{path} datagram 2"
+    assert source.place((3, 2)) == f"{path} datagram 2"
     assert not source.is_journal
     assert source.consumed == source.size == path.stat().st_size
 

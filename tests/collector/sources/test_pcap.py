@@ -42,7 +42,7 @@ def test_both_byte_orders_and_resolutions(
     assert datagrams.port.tolist() == [40_000, 40_000]
     assert datagrams.segment.tolist() == [3, 3]
     assert datagrams.offset.tolist() == [1, 2]  # Packet numbers, as Wireshark shows them.
-    assert source.place(2).endswith("capture packet 2")
+    assert source.place((3, 2)).endswith("capture packet 2")
     assert source.oddities.counts == {}
 
 
