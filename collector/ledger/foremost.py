@@ -12,6 +12,8 @@ from collector.ledger.arrays import grown, pack, unpack
 
 _NO_KEY: Final = np.uint64(0)
 _NEVER: Final = 2**62
+# Beyond such a leap nobody can say what is ahead and what behind.
+_LEAP: Final = 2**28
 
 
 class Foremost:
@@ -89,13 +91,13 @@ class Foremost:
         before[firsts] = np.where(self._is_known[here], self._top[here], numbers[firsts] - 1)
         self._is_known[here] = True
         step = (numbers - before).view(np.int32)
-        if (step > 0).all():
+        if ((step > 0) & (step <= _LEAP)).all():
             self._top[here] = numbers[lasts]
             self._top_key[here] = keys[lasts]
             self._suspected = streams[:0], numbers[:0]
             return np.zeros(0, np.int64)
         position, tops = _foremost(step, firsts)
-        suspect = position <= tops
+        suspect = (position <= tops) | (position - tops > _LEAP)
         self._suspected = streams[suspect], numbers[suspect]
         key_before = np.empty_like(keys)
         key_before[1:] = np.where(suspect[:-1], _NO_KEY, keys[:-1])

@@ -27,7 +27,7 @@ class Gap(NamedTuple):
     end: int
     opened_ns: int
     minute: int
-    is_uncertain: bool  # Booked with the sets that wait for their template.
+    account: int  # Of the waiting sets that it is booked with; 0 for a plain gap.
 
 
 class Step(NamedTuple):
@@ -138,12 +138,13 @@ class Track:
         missing = start - self.next if self.next >= 0 else 0
         if self.tail is not None:
             minute = self.tail.minute
+            account = self._books.waiting.number(self.stream, minute)
             self._books.waiting.close_end(self.stream, minute, missing)
             if missing:
-                self._open_gap(self.next, start, step, minute=minute, is_uncertain=True)
+                self._open_gap(self.next, start, step, minute=minute, account=account)
         elif missing:
             self._books.tally.add("gap", self.stream, step.minute, missing)
-            self._open_gap(self.next, start, step, minute=step.minute, is_uncertain=False)
+            self._open_gap(self.next, start, step, minute=step.minute, account=0)
         self._become_head(step, start + step.advance)
 
     def _become_head(self, step: Step, following: int) -> None:
@@ -157,10 +158,8 @@ class Track:
             waiting.open(self.stream, step.minute, sets=-step.units, has_open_end=True)
             waiting.add(self.stream, step.minute, -step.settled)
 
-    def _open_gap(
-        self, start: int, end: int, step: Step, *, minute: int, is_uncertain: bool
-    ) -> None:
-        self.gaps.append(Gap(start, end, step.received_ns, minute, is_uncertain))
+    def _open_gap(self, start: int, end: int, step: Step, *, minute: int, account: int) -> None:
+        self.gaps.append(Gap(start, end, step.received_ns, minute, account))
         if len(self.gaps) > self._books.config.open_gaps_per_stream_max:
             del self.gaps[0]
 
@@ -187,14 +186,16 @@ class Track:
             # From here to the end of the gap nothing is certain before its template comes.
             books.waiting.open(self.stream, step.minute, sets=-step.units, has_open_end=False)
             books.waiting.add(self.stream, step.minute, end - start)
-            pieces[1] = gap._replace(start=start, minute=step.minute, is_uncertain=True)
+            account = books.waiting.number(self.stream, step.minute)
+            pieces[1] = gap._replace(start=start, minute=step.minute, account=account)
         self.gaps[place : place + 1] = [piece for piece in pieces if piece.start < piece.end]
         books.tally.add("reordered", self.stream, step.minute, 1)
         return True
 
     def _book(self, gap: Gap, units: int) -> None:
-        if gap.is_uncertain and self._books.waiting.holds(self.stream, gap.minute):
-            self._books.waiting.add(self.stream, gap.minute, units)
+        waiting = self._books.waiting
+        if gap.account and gap.account == waiting.number(self.stream, gap.minute):
+            waiting.add(self.stream, gap.minute, units)
         else:
             self._books.tally.add("gap", self.stream, gap.minute, units)
 
@@ -234,15 +235,15 @@ class Track:
         self._restart(first)
         books = self._books
         end = self.next - first.advance
+        account = 0
         if late.units < 0:
             books.waiting.open(self.stream, late.minute, sets=-late.units, has_open_end=False)
             books.waiting.add(self.stream, late.minute, between)
+            account = books.waiting.number(self.stream, late.minute)
         else:
             books.tally.add("gap", self.stream, late.minute, between)
         if between:
-            self._open_gap(
-                end - between, end, late, minute=late.minute, is_uncertain=late.units < 0
-            )
+            self._open_gap(end - between, end, late, minute=late.minute, account=account)
         books.tally.add("reordered", self.stream, late.minute, 1)
 
     def _drop_candidate(self) -> None:

@@ -18,6 +18,7 @@ _ORPHANS_MAX: Final = 4_096
 class _Account:
     """One stream and minute. ``units`` may be below 0 until the next datagram has come."""
 
+    number: int  # Tells it from an account of the same minute that was closed before.
     units: int = 0
     sets: int = 0
     open_ends: int = 0  # Waiting datagrams whose next one has not come yet.
@@ -30,6 +31,7 @@ class WaitingBook:
     def __init__(self, tally: Tally, *, accounts_max: int) -> None:
         self._tally = tally
         self._max = accounts_max
+        self._opened = 0
         self._accounts: OrderedDict[tuple[int, int], _Account] = OrderedDict()
         # Waiting datagrams that stand at no known place: their records settle nothing.
         self._orphans: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -41,11 +43,17 @@ class WaitingBook:
         """Say whether the stretches of this minute are still uncertain."""
         return (stream, minute) in self._accounts
 
+    def number(self, stream: int, minute: int) -> int:
+        """Return the number of the account that is open for a minute, 0 when there is none."""
+        account = self._accounts.get((stream, minute))
+        return 0 if account is None else account.number
+
     def open(self, stream: int, minute: int, *, sets: int, has_open_end: bool) -> None:
         """Book a datagram with waiting sets."""
         account = self._accounts.get((stream, minute))
         if account is None:
-            account = self._accounts[stream, minute] = _Account()
+            account = self._accounts[stream, minute] = _Account(self._opened + 1)
+            self._opened += 1
             if len(self._accounts) > self._max:
                 self._accounts.popitem(last=False)  # Stays uncertain.
         account.sets += sets
@@ -114,8 +122,16 @@ class WaitingBook:
     def snapshot(self) -> dict[str, Any]:
         """Return the accounts as plain values."""
         return {
+            "opened": self._opened,
             "accounts": [
-                [*key, account.units, account.sets, account.open_ends, account.shown]
+                [
+                    *key,
+                    account.number,
+                    account.units,
+                    account.sets,
+                    account.open_ends,
+                    account.shown,
+                ]
                 for key, account in self._accounts.items()
             ],
             "orphans": [[*key, sets] for key, sets in self._orphans.items()],
@@ -123,6 +139,7 @@ class WaitingBook:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the accounts of a snapshot."""
+        self._opened = state["opened"]
         self._accounts.clear()
         self._orphans.clear()
         for stream, minute, *values in state["accounts"]:

@@ -95,8 +95,9 @@ def stream_of(random: Random, version: int, stream: int, truth: Truth) -> list[A
     for number in range(random.randrange(1, 4)):
         if number:
             truth.restarts += 1
-            # Far from where it was, so that no loss can explain it; v5 and v9 also say so.
-            first = (first + random.choice([TURN // 4, -TURN // 4, TURN // 2 + 10**6])) % TURN
+            # Far from where it was, so that no loss can explain it; v5 and v9 also say so. Half
+            # the number space within one window is more than the filter of duplicates follows.
+            first = (first + random.choice([TURN // 8, -TURN // 5, -(10**6)])) % TURN
             boot_ms = (boot_ms + random.choice([-(10**6), 10**6])) % TURN
         arrivals += travel(random, life(random, version, stream, first, boot_ms), truth)
     return arrivals
