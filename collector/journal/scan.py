@@ -117,7 +117,8 @@ class SegmentScan:
         if header.first_offset > self.next_offset:
             return self._missing(header)
         if self._headers_only:
-            if self._file.size() < start + header.size:
+            # As below: a block is whole without its padding.
+            if self._file.size() < start + BLOCK_HEADER_SIZE + header.stored_size:
                 return self._torn(header) if is_final else None
             body = _NOTHING
         else:

@@ -185,6 +185,24 @@ def test_the_next_writer_cuts_a_torn_tail_and_counts_it(segment: Segment, tmp_pa
             assert writer.stats.tails_cut == 0
 
 
+def test_a_block_is_whole_without_its_padding(tmp_path: Path) -> None:
+    write(tmp_path, numbered(100, size=1_000), block=100)
+    (path,) = tmp_path.glob("*.flj")
+    octets = path.read_bytes()
+    header = parse_block_header(octets, SEGMENT_HEADER_SIZE)
+    assert header is not None
+    assert header.pad_size > 10
+    end = SEGMENT_HEADER_SIZE + header.size - header.pad_size
+    for size, kept in [(end - 1, 0), (end, 100), (end + 7, 100)]:
+        path.write_bytes(octets[:size])
+        assert numbers(read_all(tmp_path)) == list(range(kept))
+        with JournalWriter(tmp_path) as writer:
+            assert writer.stats.tails_cut == (0 if kept else 1)
+        batches = read_all(tmp_path)
+        assert numbers(batches) == list(range(kept))
+        assert len([problem for batch in batches for problem in batch.problems]) == (not kept)
+
+
 def test_a_tail_of_zeros_is_torn(segment: Segment, tmp_path: Path) -> None:
     """After a power cut a file may have its size but not its content."""
     start = segment.blocks[2][0]
