@@ -12,8 +12,8 @@ from tests.tidy.tree import PACKAGES, name, parsed, python_files
 # Library -> the packages (or folders in them) that may import it.
 OWNERS: dict[str, tuple[str, ...]] = {
     "asyncio_dgram": ("collector/receiver",),
-    "backports": ("collector/journal",),
-    "compression": ("collector/journal",),  # In the standard library from 3.14.
+    "backports": ("app", "collector/journal"),
+    "compression": ("app", "collector/journal"),  # In the standard library from 3.14.
     "numpy": ("app", "collector", "simulator"),
     "polars": ("app", "collector/sources", "collector/outputs", "simulator", "pipeline"),
     "rich": ("app",),
