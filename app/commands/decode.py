@@ -21,6 +21,7 @@ from core.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from app.outputs.sheet import Sheet
     from app.outputs.target import Kind, Writer
     from collector.decoded import Decoded
     from collector.decoder import Decoder
@@ -100,13 +101,14 @@ def run(args: argparse.Namespace) -> int:
         _Progress(sources, is_wanted=not args.quiet) as progress,
         ThreadPoolExecutor(1) as pool,
     ):
-        # One batch is decoded while the one before it is written.
+        # One batch is decoded and made ready while the one before it is written.
         writing: Future[None] | None = None
         for decoded in _decoded(sources, decoder, progress):
             summary.add(decoded)
+            sheets = _sheets(kinds, decoded)
             if writing is not None:
                 writing.result()
-            writing = pool.submit(_write, kinds, writers, decoded)
+            writing = pool.submit(_write, writers, sheets)
         if writing is not None:
             writing.result()
     if not args.quiet:
@@ -197,17 +199,23 @@ def _decoded(
     yield decoder.finish()
 
 
-def _write(kinds: "Sequence[Kind]", writers: "dict[str, Writer]", decoded: "Decoded") -> None:
+def _sheets(kinds: "Sequence[Kind]", decoded: "Decoded") -> "list[tuple[str, Sheet]]":
     from app.outputs.arrange import options_sheet, sheet_of
 
+    sheets = []
     for kind in kinds:
         if kind.label == "options":
             sheet = options_sheet(decoded.options, kind.fields)
         else:
-            sheet = sheet_of(
-                decoded.flows if kind.label == "flow" else decoded.nat_events, kind.fields
-            )
-        writers[kind.label].write(sheet)
+            columns = decoded.flows if kind.label == "flow" else decoded.nat_events
+            sheet = sheet_of(columns, kind.fields)
+        sheets.append((kind.label, sheet))
+    return sheets
+
+
+def _write(writers: "dict[str, Writer]", sheets: "Sequence[tuple[str, Sheet]]") -> None:
+    for label, sheet in sheets:
+        writers[label].write(sheet)
 
 
 class _Progress:

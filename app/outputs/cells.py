@@ -135,8 +135,25 @@ class TextCells:
             inner[rows, texts.lengths + place] = last
 
 
-def assemble(pieces: Sequence[Piece], count: int) -> Iterator[tuple[Octets, NDArray[np.int64]]]:
-    """Yield the octets of the rows, block by block, with each row's length."""
+def assemble(pieces: Sequence[Piece], count: int) -> Iterator[Octets]:
+    """Yield the octets of the rows, block by block."""
+    for block in _blocks(pieces, count):
+        yield block[block != 0]
+
+
+def assembled_texts(pieces: Sequence[Piece], count: int) -> Texts:
+    """Return the rows as packed texts."""
+    octets, lengths = [], []
+    for block in _blocks(pieces, count):
+        is_text = block != 0
+        octets.append(block[is_text])
+        # At 32 bits twice as fast as the default sum.
+        lengths.append(np.add.reduce(is_text.view(np.uint8), axis=1, dtype=np.uint32))
+    return Texts(np.concatenate(octets), np.concatenate(lengths).astype(np.int64))
+
+
+def _blocks(pieces: Sequence[Piece], count: int) -> Iterator[Octets]:
+    """Yield blocks of rows with zeros in them; each is valid until the next."""
     merged = _merged(pieces)
     widths = [len(piece) if isinstance(piece, bytes) else piece.width for piece in merged]
     width = sum(widths)
@@ -157,17 +174,7 @@ def assemble(pieces: Sequence[Piece], count: int) -> Iterator[tuple[Octets, NDAr
         for one, scratch, place in cells:
             one.fill(scratch[:here], rows)
             block[:here, place] = scratch[:here]
-        is_text = block[:here] != 0
-        yield block[:here][is_text], is_text.sum(axis=1)
-
-
-def assembled_texts(pieces: Sequence[Piece], count: int) -> Texts:
-    """Return the rows as packed texts."""
-    blocks = list(assemble(pieces, count))
-    return Texts(
-        np.concatenate([octets for octets, _ in blocks]),
-        np.concatenate([lengths for _, lengths in blocks]),
-    )
+        yield block[:here]
 
 
 def _merged(pieces: Sequence[Piece]) -> list[Piece]:

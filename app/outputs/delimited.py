@@ -31,7 +31,7 @@ class DelimitedWriter:
         for field, values in zip(sheet.fields, sheet.values, strict=True):
             pieces += [_piece(field, values), b","]
         pieces[-1] = b"\n"
-        for octets, _ in assemble(pieces, sheet.count):
+        for octets in assemble(pieces, sheet.count):
             self._file.write(octets.data)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ def _piece(field: Field, values: Values | None) -> Piece:
     if values is None:
         return b""
     if is_constant(values):
-        octets, _ = next(assemble([_cells(field, first_row(values))], 1))
+        octets = next(assemble([_cells(field, first_row(values))], 1))
         return octets.tobytes()
     return _cells(field, values)
 

@@ -18,7 +18,7 @@ class NdjsonWriter:
     def write(self, sheet: Sheet) -> None:
         """Append the records."""
         if sheet.count:
-            for octets, _ in assemble(self._pieces(sheet), sheet.count):
+            for octets in assemble(self._pieces(sheet), sheet.count):
                 self._file.write(octets.data)
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ def _piece(field: Field, values: Values | None) -> Piece:
     if values is None:
         return b"null"
     if is_constant(values):
-        octets, _ = next(assemble([_cells(field, first_row(values))], 1))
+        octets = next(assemble([_cells(field, first_row(values))], 1))
         return octets.tobytes()
     return _cells(field, values)
 

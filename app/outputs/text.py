@@ -77,12 +77,11 @@ def address_texts(addresses: NDArray[Any]) -> Texts:
     octets = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
     is_v4 = (octets[:, :12] == _MAPPED).all(axis=1)
     if is_v4.all():
-        return _packed(*_ipv4(octets[:, 12:]))
+        return _packed(_ipv4(octets[:, 12:]))
     matrix = np.zeros((len(octets), _ADDRESS_WIDTH), np.uint8)
-    shown = np.zeros((len(octets), _ADDRESS_WIDTH), np.bool_)
-    matrix[is_v4, :16], shown[is_v4, :16] = _ipv4(octets[is_v4, 12:])
-    matrix[~is_v4], shown[~is_v4] = _ipv6(octets[~is_v4])
-    return _packed(matrix, shown)
+    matrix[is_v4, :16] = _ipv4(octets[is_v4, 12:])
+    matrix[~is_v4] = _ipv6(octets[~is_v4])
+    return _packed(matrix)
 
 
 def mac_texts(macs: NDArray[np.uint64]) -> Texts:
@@ -115,21 +114,21 @@ def _fixed(matrix: Octets) -> Texts:
     return Texts(np.ascontiguousarray(matrix).reshape(-1), lengths)
 
 
-def _packed(matrix: Octets, shown: NDArray[np.bool_]) -> Texts:
+def _packed(matrix: Octets) -> Texts:
+    """Take the zeros out of each row."""
+    shown = matrix != 0
     return Texts(matrix[shown], shown.sum(axis=1))
 
 
-def _ipv4(octets: Octets) -> tuple[Octets, NDArray[np.bool_]]:
-    """Return a matrix of 16 characters a row, and which of them count."""
-    digits, is_digit = _decimals()
-    matrix = digits[octets].reshape(-1, 16)
-    shown = is_digit[octets].reshape(-1, 16)
-    shown[:, 15] = False  # The dot behind the last number.
-    return matrix, shown
+def _ipv4(octets: Octets) -> Octets:
+    """Return a matrix of 16 characters a row, zero where there is none."""
+    matrix = _decimals()[octets].view(np.uint8)
+    matrix[:, 15] = 0  # The dot behind the last number.
+    return matrix
 
 
-def _ipv6(octets: Octets) -> tuple[Octets, NDArray[np.bool_]]:
-    """Return a matrix of 40 characters a row, and which of them count.
+def _ipv6(octets: Octets) -> Octets:
+    """Return a matrix of 40 characters a row, zero where there is none.
 
     Each group has five places: a colon and four digits.
     """
@@ -155,7 +154,7 @@ def _ipv6(octets: Octets) -> tuple[Octets, NDArray[np.bool_]]:
     matrix[last, start[last], 1] = ord(":")
     shown[last, start[last], 1] = True
     shown[(length == 0) | (start > 0), 0, 0] = False
-    return matrix.reshape(count, _ADDRESS_WIDTH), shown.reshape(count, _ADDRESS_WIDTH)
+    return (matrix * shown).reshape(count, _ADDRESS_WIDTH)
 
 
 def _longest_zeros(is_zero: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -172,11 +171,10 @@ def _longest_zeros(is_zero: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArr
 
 
 @cache
-def _decimals() -> tuple[Octets, NDArray[np.bool_]]:
-    """Each octet as three digits and a dot, and which of these count."""
-    text = "".join(f"{number:3d}." for number in range(256)).encode()
-    table = np.frombuffer(text, np.uint8).reshape(256, 4)
-    return table, table != ord(" ")
+def _decimals() -> NDArray[Any]:
+    """Each octet as up to three digits and a dot, zeros in front."""
+    text = "".join(f"{number:3d}." for number in range(256)).replace(" ", "\0")
+    return np.frombuffer(text.encode(), "V4")
 
 
 @cache
