@@ -5,11 +5,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import Datagrams
+from collector.datagrams import Datagrams, address_text
 from collector.decoded import Columns, Decoded
 from collector.decoder import Decoder
 from collector.decoder import headers as wire_headers
-from collector.decoder.problems import Problems, address_text
+from collector.decoder.problems import Problems
 from collector.decoder.streams import StreamTable
 from collector.doctor.arrivals import Arrivals
 from collector.doctor.diagnosis import DROPS, Diagnosis, stream_key
@@ -51,7 +51,7 @@ class Doctor:
         self._add_health(decoded.health)
 
     def report(self, decoder: Decoder) -> Report:
-        """Say what was found; ask before the decoder finishes, while sets still wait."""
+        """Say what was found, best when the decoder has finished and that was observed too."""
         streams, arrivals = self._streams.streams, self._arrivals
         for tallies in (
             *(arrivals.counts, arrivals.first, arrivals.last),

@@ -10,13 +10,14 @@ TIMEOUT_MAX_S: Final = 300.0  # Longer than the 5 minutes that usage is counted 
 TIMEOUT_BAD_S: Final = 900.0
 REFRESH_MAX_S: Final = 300.0
 WRAP: Final = 2**32
+_NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104  # Compared, never listened on.
 _TEMPLATES: Final = "v9-template-refresh=20 v9-template-timeout=1m"
 _SET_TIMEOUTS: Final = "/ip/traffic-flow set active-flow-timeout=1m inactive-flow-timeout=15s"
 
 
 def source_address(exporter: Exporter) -> Advice | None:
     """The router sends from no address at all."""
-    if exporter.address not in ("0.0.0.0", "::"):  # noqa: S104  # Compared, never listened on.
+    if exporter.address != _NO_ADDRESS:
         return None
     return Advice(
         "source-address",
