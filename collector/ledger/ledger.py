@@ -1,34 +1,27 @@
 """``LossLedger``: what the decoder tells of each datagram, and the rows that come of it."""
 
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import IPV4_MAPPED, Datagrams
+from collector.datagrams import Datagrams
 from collector.ledger.config import NS_PER_MINUTE, NS_PER_MS, LedgerConfig
 from collector.ledger.duplicates import DuplicateFilter, SamePayload
 from collector.ledger.foremost import sorting
 from collector.ledger.losses import Losses
+from collector.ledger.receiver_drops import ReceiverDrops
 from collector.ledger.rows import RECEIVER, ExporterNumbers, StreamKeys, health_rows
 from collector.ledger.sequences import Sequences, Sorted
 from collector.ledger.statistics import Statistics
 from collector.ledger.tally import COUNTED, Tally
 from collector.ledger.track import Books
 from collector.ledger.waiting import WaitingBook
-from collector.receiver.counters import Cause, CountersRecord, decode
 
 _V1: Final = 1
-_RUNS_MAX: Final = 16
+_WAITING_MINUTES: Final = 24 * 60  # Then nobody expects the template any more.
 _OCTETS_MAX: Final = 2**50  # More than any datagram can report honestly; for estimates only.
-_CAUSE_COLUMN: Final = {
-    Cause.KERNEL: "dropped_kernel",
-    Cause.JOURNAL: "dropped_journal",
-    Cause.REFUSED: "refused",
-    Cause.TRUNCATED: "truncated",
-}
 
 
 class LossLedger:
@@ -47,7 +40,7 @@ class LossLedger:
         self._statistics = Statistics(half_life_minutes=config.half_life_minutes)
         self._losses = Losses(self._tally, self._statistics, self._waiting)
         self._exporters = ExporterNumbers()
-        self._runs: dict[str, int] = {}  # The last counters record of each receiver run.
+        self._drops = ReceiverDrops(self._tally, self._exporters, self._losses.causes)
         self._now_ns = 0
 
     @property
@@ -179,29 +172,53 @@ class LossLedger:
         self,
         stream: int,
         *,
-        sequence: int,
-        received_ns: int,
-        units: int,
-        flows: int,
-        flow_octets: int,
-        sets: int = 1,
+        sequence: NDArray[np.uint32],
+        received_ns: NDArray[np.int64],
+        units: NDArray[np.int64],
+        flows: NDArray[np.int64],
+        flow_octets: NDArray[np.int64],
+        sets: NDArray[np.int64] | None = None,
     ) -> None:
-        """Take what waiting sets of one datagram held, now that their template has come.
+        """Take what waiting sets of a stream held, now that their template has come.
 
-        ``sequence`` and ``received_ns`` are the waiting datagram's; its minute gets the flows.
+        One row for each set; ``sequence`` and ``received_ns`` are the waiting datagram's, whose
+        minute gets the flows. ``units`` is what the set advances the sequence: its data records
+        in IPFIX, 0 in v9. Where ``sets`` is 0, the records were never waiting: they stood beside
+        waiting sets in one datagram.
         """
+        if not len(sequence):
+            return
         minute = received_ns // NS_PER_MINUTE
-        self._tally.add("flows", stream, minute, flows)
-        self._tally.add("flow_octets", stream, minute, flow_octets)
-        self._sequences.settle(stream, minute, sequence, units=units, sets=sets)
-        zero = np.zeros(1, np.int64)
+        order = np.argsort(minute, kind="stable")
+        minutes = minute[order]
+        starts = np.flatnonzero(np.append(1, np.diff(minutes)))
+        streams = np.full(len(starts), stream, np.int64)
+        self._tally.add_rows(
+            ("flows", "flow_octets"),
+            streams,
+            minutes[starts],
+            np.stack(
+                [
+                    np.add.reduceat(flows[order], starts),
+                    np.add.reduceat(flow_octets[order], starts),
+                ],
+                axis=1,
+            ),
+        )
+        if sets is None:
+            sets = np.ones(len(sequence), np.int64)
+        for number, at, more, done in zip(
+            sequence.tolist(), minute.tolist(), units.tolist(), sets.tolist(), strict=True
+        ):
+            self._sequences.settle(stream, at, number, units=more, sets=done)
         self._statistics.add(
-            zero + stream,
-            zero + minute,
-            zero,
-            units=zero + units,
-            flows=zero + flows,
-            octets=zero + min(max(flow_octets, 0), _OCTETS_MAX),
+            streams,
+            minutes[starts],
+            starts,
+            units=units[order],
+            flows=flows[order],
+            octets=np.clip(flow_octets[order], 0, _OCTETS_MAX),
+            datagrams=units[order] > 0,
         )
 
     def count(self, column: str, stream: int, received_ns: int, amount: int) -> None:
@@ -235,32 +252,7 @@ class LossLedger:
 
         One that was taken before changes nothing; what is no such record counts as an error.
         """
-        try:
-            counters = decode(record)
-        except ValueError:
-            self.count("errors", RECEIVER, self._now_ns, 1)
-            return
-        if counters.number <= self._runs.get(counters.run, -1):
-            return
-        self._runs.pop(counters.run, None)
-        self._runs[counters.run] = counters.number
-        if len(self._runs) > _RUNS_MAX:
-            del self._runs[next(iter(self._runs))]
-        self._now_ns = max(self._now_ns, counters.to_ns)
-        self._count_drops(counters)
-
-    def _count_drops(self, counters: CountersRecord) -> None:
-        minute = counters.to_ns // NS_PER_MINUTE
-        for cause, column in _CAUSE_COLUMN.items():
-            remainder = counters.interval.drops()[cause]
-            for name, datagrams in counters.by_exporter.get(cause, {}).items():
-                addr = _address(name)
-                if addr is not None:
-                    remainder -= datagrams
-                    self.count_exporter(column, addr, counters.to_ns, datagrams)
-                    self._losses.causes.drop(addr, minute, datagrams)
-            # The kernel's, and those of exporters beyond the receiver's bound.
-            self._tally.add(column, RECEIVER, minute, remainder)
+        self._now_ns = max(self._now_ns, self._drops.take(record, now_ns=self._now_ns))
 
     def collect(self, keys: StreamKeys) -> dict[str, NDArray[Any]]:
         """Return the rows of ``exporter_health`` since the last time; rows add up."""
@@ -270,6 +262,7 @@ class LossLedger:
         self._tally.add_rows(COUNTED, streams, minutes, amounts)
         streams, minutes, amounts = self._tally.take()
         self._sequences.forget_old(self._now_ns)
+        self._waiting.forget_old(self._now_ns // NS_PER_MINUTE - _WAITING_MINUTES)
         changed = amounts.any(axis=1)
         return health_rows(
             keys,
@@ -291,8 +284,8 @@ class LossLedger:
             "sequences": self._sequences.snapshot(),
             "statistics": self._statistics.snapshot(),
             "losses": self._losses.snapshot(),
-            "exporters": [addr.hex() for addr in self._exporters.addresses],
-            "runs": dict(self._runs),
+            "exporters": self._exporters.snapshot(),
+            "drops": self._drops.snapshot(),
             "now_ns": self._now_ns,
         }
 
@@ -304,8 +297,8 @@ class LossLedger:
         self._sequences.restore(state["sequences"])
         self._statistics.restore(state["statistics"])
         self._losses.restore(state["losses"])
-        self._exporters = ExporterNumbers([bytes.fromhex(addr) for addr in state["exporters"]])
-        self._runs = dict(state["runs"])
+        self._exporters.restore(state["exporters"])
+        self._drops.restore(state["drops"])
         self._now_ns = state["now_ns"]
 
 
@@ -315,12 +308,3 @@ def _without(rows: Sorted, left_out: NDArray[np.bool_]) -> tuple[Sorted, NDArray
     is_first = np.ones(len(kept), np.bool_)
     is_first[1:] = rows.stream[1:] != rows.stream[:-1]
     return rows, np.flatnonzero(is_first)
-
-
-def _address(text: str) -> bytes | None:
-    """Return 16 octets, or nothing for what is no address (the receiver's "others")."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return address.packed if isinstance(address, IPv6Address) else IPV4_MAPPED + address.packed

@@ -31,10 +31,8 @@ class StreamKeys:
 class ExporterNumbers:
     """Gives exporters numbers below those of the streams; bounded, the rest is the receiver's."""
 
-    def __init__(self, addresses: list[bytes] | None = None) -> None:
-        self._numbers = {
-            addr: _FIRST_EXPORTER - place for place, addr in enumerate(addresses or [])
-        }
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
 
     @property
     def addresses(self) -> list[bytes]:
@@ -49,6 +47,16 @@ class ExporterNumbers:
                 return RECEIVER
             number = self._numbers[addr] = _FIRST_EXPORTER - len(self._numbers)
         return number
+
+    def snapshot(self) -> list[str]:
+        """Return the exporters as plain values."""
+        return [addr.hex() for addr in self._numbers]
+
+    def restore(self, state: list[str]) -> None:
+        """Take over a snapshot."""
+        self._numbers.clear()
+        for addr in state:
+            self.number(bytes.fromhex(addr))
 
 
 def health_rows(

@@ -65,12 +65,17 @@ class Statistics:
         units: NDArray[np.int64],
         flows: NDArray[np.int64],
         octets: NDArray[np.int64],
+        datagrams: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Add datagrams in runs of one stream and minute; run i begins at ``starts[i]``."""
+        """Add datagrams in runs of one stream and minute; run i begins at ``starts[i]``.
+
+        ``datagrams`` is false for what belongs to a datagram that has been added before.
+        """
         if not len(starts):
             return
         u, f, o = (values.astype(np.float64) for values in (units, flows, octets))
-        products = (np.ones_like(u), u, u * u, f, f * f, f * u, o, o * o, o * u)
+        count = np.ones_like(u) if datagrams is None else datagrams.astype(np.float64)
+        products = (count, u, u * u, f, f * f, f * u, o, o * o, o * u)
         sums = np.stack([np.add.reduceat(product, starts) for product in products], axis=1)
         most = np.stack([np.maximum.reduceat(value, starts) for value in (f, o)], axis=1)
         self._grow(int(streams.max()) + 1)

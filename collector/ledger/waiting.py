@@ -107,6 +107,14 @@ class WaitingBook:
             account.sets -= sets
             self._change(stream, minute, account, -units)
 
+    def forget_old(self, oldest_minute: int) -> None:
+        """Give up accounts of minutes long past: what is uncertain there stays uncertain."""
+        while self._accounts:
+            key = next(iter(self._accounts))
+            if key[1] >= oldest_minute:
+                return
+            del self._accounts[key]
+
     def _change(self, stream: int, minute: int, account: _Account, units: int) -> None:
         account.units += units
         if account.sets <= 0 and account.open_ends <= 0:

@@ -72,7 +72,7 @@ def arbitrary_arrivals(random: Random, versions: list[int], count: int) -> list[
     cuts=st.sets(st.integers(1, 120), max_size=12),
     snapshots=st.booleans(),
 )
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_arrivals_in_any_batches_give_what_the_model_gives(
     seed: int, versions: list[int], count: int, cuts: set[int], *, snapshots: bool
 ) -> None:
