@@ -211,14 +211,16 @@ class LossLedger:
             sequence.tolist(), minute.tolist(), units.tolist(), sets.tolist(), strict=True
         ):
             self._sequences.settle(stream, at, number, units=more, sets=done)
+        # Records that never waited come without their flows, so they would spoil the means.
+        units = np.where(sets[order] > 0, units[order], 0)
         self._statistics.add(
             streams,
             minutes[starts],
             starts,
-            units=units[order],
+            units=units,
             flows=flows[order],
             octets=np.clip(flow_octets[order], 0, _OCTETS_MAX),
-            datagrams=units[order] > 0,
+            datagrams=units > 0,
         )
 
     def count(self, column: str, stream: int, received_ns: int, amount: int) -> None:
