@@ -36,6 +36,7 @@ def seeds() -> list[bytes]:
         *_templated(9),
         *_templated(10),
         *_kinds(),
+        *_told_by_options(),
     ]
 
 
@@ -114,6 +115,39 @@ def _kinds() -> list[bytes]:
         ]
         found.append(frame(3, _send(10, sets)))
     return found
+
+
+def _told_by_options() -> list[bytes]:
+    """Return what options say of samplers, interfaces, applications, clocks and timeouts."""
+    told: list[tuple[Field, tuple[Field, ...], list[bytes]]] = [
+        (Field(302, 4), (Field(305, 4), Field(306, 4)), [number(1, 4), number(99, 4)]),
+        (Field(302, 4), (Field(309, 4), Field(310, 4)), [number(1, 4), number(64, 4)]),
+        (Field(302, 4), (Field(311, 8),), [bytes.fromhex("3f847ae147ae147b")]),
+        (Field(48, 1), (Field(49, 1), Field(50, 4)), [b"\x02", number(1_000, 4)]),
+        (Field(10, 4), (Field(82, VARIABLE), Field(83, 8)), [b"ether1", b"uplink\0\0"]),
+        (Field(95, 4), (Field(96, VARIABLE), Field(94, 4)), [b"http", b"web\0"]),
+        (Field(144, 4), (Field(160, 8), Field(36, 2)), [number(EXPORT_S * 1000, 8), number(60, 2)]),
+        (
+            Field(346, 4),
+            (Field(303, 2), Field(339, 1), Field(341, VARIABLE)),
+            [number(1, 2), b"\x02", b"name"],
+        ),
+    ]
+    flow = (*FLOW, Field(302, 4), Field(48, 1), Field(10, 4), Field(22, 4), Field(21, 4))
+    values = [number(index + 1, field.length) for index, field in enumerate(flow)]
+    found = []
+    for scope, fields, contents in told:
+        record_of_options = number(9, scope.length) + record(fields, contents)
+        sets = [
+            options_template_set([options_template(400, [scope], fields, version=10)], version=10),
+            data_set(400, [record_of_options]),
+            template_set([template(256, flow, version=10)], version=10),
+            data_set(256, [record(flow, values)] * 2),
+        ]
+        found.append(frame(1, _send(10, sets)))
+    # Withdrawal of everything, by the set's own number in place of a template's.
+    everything = [template_set([withdrawal(2)], version=10), data_set(256, [bytes(40)])]
+    return [*found, found[0] + frame(1, _send(10, everything, sequence=3))]
 
 
 def main() -> None:

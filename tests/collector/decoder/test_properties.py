@@ -1,9 +1,13 @@
 """Properties of the decoder, for whatever an exporter may send, and for damage to it."""
 
 import ipaddress
+import os
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +52,7 @@ RowsByDatagram = dict[int, Counter[Row]]
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 
 properties = settings(
-    max_examples=120,
+    max_examples=int(os.environ.get("FLOWLEDGER_EXAMPLES", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -379,6 +383,20 @@ def test_fixed_records_of_v1_and_v5(data: st.DataObject, version: int) -> None:
     records = tuple(Record(b"", tuple(one.items()), ()) for one in flows)
     source = Source("192.0.2.9", version, 0)
     assert decode([Sent(source, payload, ())]) == {0: Counter(map(wanted_row, records))}
+
+
+@pytest.mark.full
+def test_all_of_these_on_many_examples() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not full", __file__],
+        check=False,
+        cwd=Path(__file__).resolve().parents[3],
+        env={**os.environ, "FLOWLEDGER_EXAMPLES": "1500"},
+        capture_output=True,
+        text=True,
+        timeout=3_600,
+    )
+    assert run.returncode == 0, run.stdout[-6_000:]
 
 
 def test_columns_compared_are_columns_of_flows() -> None:
