@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.datagrams import ADDRESS, Datagrams
 from collector.sources.source import Fetch, Growing, Oddities, Oddity, Opener, in_slices
@@ -77,7 +78,7 @@ class DgramsSource:
             growing.advance(used)
             starts, lengths, used, is_damaged = _walk(growing.block)
             self.consumed = growing.offset + used
-            yield from in_slices(self._batch(growing.block, starts, lengths, number))
+            yield from in_slices(self._batch(growing.octets, starts, lengths, number))
             number += len(starts)
             if is_damaged:
                 self.oddities.add(Oddity.DAMAGED_FILE, f"octet {self.consumed}")
@@ -87,10 +88,12 @@ class DgramsSource:
         if used < len(growing.block):
             self.oddities.add(Oddity.CUT_FILE, f"octet {self.consumed}")
 
-    def _batch(self, block: bytes, starts: list[int], lengths: list[int], number: int) -> Datagrams:
+    def _batch(
+        self, octets: NDArray[np.uint8], starts: list[int], lengths: list[int], number: int
+    ) -> Datagrams:
         count = len(starts)
         return Datagrams(
-            np.frombuffer(block, np.uint8),
+            octets,
             np.array(starts, np.int64),
             np.array(lengths, np.int64),
             np.zeros(count, np.int64),
@@ -101,7 +104,7 @@ class DgramsSource:
         )
 
 
-def _walk(block: bytes) -> tuple[list[int], list[int], int, bool]:
+def _walk(block: memoryview) -> tuple[list[int], list[int], int, bool]:
     """Return starts, lengths, octets used, and whether a length is impossible."""
     starts: list[int] = []
     lengths: list[int] = []

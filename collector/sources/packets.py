@@ -32,7 +32,10 @@ _EXTENSIONS_MAX = 8
 
 @dataclass(slots=True)
 class Packets:
-    """Packets as captured, over one buffer; ``number`` counts them through the file."""
+    """Packets as captured, over one buffer that ends in ``MARGIN`` zeros.
+
+    ``number`` counts them through the file.
+    """
 
     octets: NDArray[np.uint8]
     start: Positions
@@ -70,11 +73,10 @@ class Loader:
     """Reads numbers in network order at many positions; past the end there is nothing but zero."""
 
     def __init__(self, octets: NDArray[np.uint8]) -> None:
-        # Every offset below stays within a few hundred octets of a packet's start.
-        padded = np.concatenate([octets, np.zeros(1_024, np.uint8)])
-        self.octets = padded
-        self._shorts = np.ndarray(len(padded) - 1, ">u2", padded, 0, (1,))
-        self._last = len(padded) - 4
+        # The last octets are zeros (``MARGIN``), where all positions past the end are led to.
+        self.octets = octets
+        self._shorts = np.ndarray(len(octets) - 1, ">u2", octets, 0, (1,))
+        self._last = len(octets) - 4
 
     def octet(self, at: Positions) -> Positions:
         """Return the octets at these positions."""

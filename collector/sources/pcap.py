@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
 from collector.sources.fragments import Fragments
@@ -58,10 +59,10 @@ class _Found:
         self.received_ns.append(received_ns)
         self.link.append(link)
 
-    def packets(self, block: bytes, number: int) -> Packets:
-        """Return them as arrays over their block; ``number`` is the first one's."""
+    def packets(self, octets: NDArray[np.uint8], number: int) -> Packets:
+        """Return them as arrays over their buffer; ``number`` is the first one's."""
         return Packets(
-            octets=np.frombuffer(block, np.uint8),
+            octets=octets,
             start=np.array(self.starts, np.int64),
             captured=np.array(self.captured, np.int64),
             original=np.array(self.original, np.int64),
@@ -111,7 +112,7 @@ class PcapSource:
     def _batches(self, growing: Growing) -> Iterator[Datagrams]:
         growing.advance(0)
         walker: _PcapWalker | _PcapngWalker
-        if growing.block.startswith(PCAPNG_MAGIC):
+        if growing.block[:4] == PCAPNG_MAGIC:
             walker, used = _PcapngWalker(), 0
         else:
             walker, used = _PcapWalker(growing.block), _PCAP_HEADER
@@ -120,7 +121,7 @@ class PcapSource:
         while True:
             found, used, is_damaged = walker.walk(growing.block, used)
             self.consumed = growing.offset + used
-            packets = found.packets(growing.block, number)
+            packets = found.packets(growing.octets, number)
             number += len(packets)
             chosen = datagrams_of(
                 packets, fragments, ports=self._ports, oddities=self.oddities, segment=self._segment
@@ -141,14 +142,14 @@ class PcapSource:
 class _PcapWalker:
     """Walks the records of a pcap file."""
 
-    def __init__(self, header: bytes) -> None:
-        order, self._unit_ns = PCAP_MAGICS[header[:4]]
+    def __init__(self, header: memoryview) -> None:
+        order, self._unit_ns = PCAP_MAGICS[bytes(header[:4])]
         # The upper bits of the link type tell of frame check sequences.
-        self._link = Struct(f"{order}I").unpack_from(header.ljust(_PCAP_HEADER, b"\0"), 20)[0]
+        self._link = Struct(f"{order}I").unpack_from(header, 20)[0]
         self._link &= 0xFFFF
         self._record = Struct(f"{order}IIII")
 
-    def walk(self, block: bytes, at: int) -> tuple[_Found, int, bool]:
+    def walk(self, block: memoryview, at: int) -> tuple[_Found, int, bool]:
         """Return the whole packets from ``at`` on, the octets used, and whether it is damaged."""
         found = _Found()
         starts, captured, original = (
@@ -203,7 +204,7 @@ class _PcapngWalker:
         self._enhanced = Struct("<IIIII")
         self._interfaces: list[_Interface] = []
 
-    def walk(self, block: bytes, at: int) -> tuple[_Found, int, bool]:
+    def walk(self, block: memoryview, at: int) -> tuple[_Found, int, bool]:
         """Return the whole packets from ``at`` on, the octets used, and whether it is damaged."""
         found = _Found()
         end = len(block)
@@ -222,8 +223,8 @@ class _PcapngWalker:
             at += length
         return found, at, False
 
-    def _begin_section(self, block: bytes, at: int) -> bool:
-        order = _ORDERS.get(block[at + 8 : at + 12])
+    def _begin_section(self, block: memoryview, at: int) -> bool:
+        order = _ORDERS.get(bytes(block[at + 8 : at + 12]))
         if order is None:
             return False
         self._order = order
@@ -232,7 +233,7 @@ class _PcapngWalker:
         self._interfaces = []
         return True
 
-    def _take(self, found: _Found, kind: int, block: bytes, at: int, length: int) -> None:
+    def _take(self, found: _Found, kind: int, block: memoryview, at: int, length: int) -> None:
         """Take what one block holds; ``length`` is the whole block's."""
         if kind == _INTERFACE and length >= 20:
             self._interfaces.append(self._interface(block[at + 8 : at + length - 4]))
@@ -254,7 +255,7 @@ class _PcapngWalker:
             # It has no time: the arrival is unknown, which is 0.
             found.add(at + 12, captured, original, received_ns=0, link=interface.link)
 
-    def _interface(self, content: bytes) -> _Interface:
+    def _interface(self, content: memoryview) -> _Interface:
         link, _, snap = Struct(f"{self._order}HHI").unpack_from(content)
         ticks_per_second, offset_ns, at = 1_000_000, 0, 8
         option = Struct(f"{self._order}HH")

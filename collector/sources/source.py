@@ -13,6 +13,7 @@ from collector.datagrams import Datagrams
 from core.errors import FlowledgerError
 
 BLOCK_OCTETS = 4 << 20  # Read at a time: a few thousand full datagrams, some 100,000 flows.
+MARGIN = 1_024  # Zeros behind a block: every offset into headers is smaller.
 DATAGRAMS_MAX = 8_192  # In one batch, so that tiny datagrams make no giant batch.
 
 
@@ -88,22 +89,34 @@ class Source(Protocol):
 
 
 class Growing:
-    """A file read in blocks; what a block leaves unused stands before the next one."""
+    """A file read in blocks; what a block leaves unused stands before the next one.
 
-    __slots__ = ("_file", "at_end", "block", "offset")
+    Each block has memory of its own, since batches and the decoder look into it for longer.
+    Behind its end are ``MARGIN`` zeros, so that reading a header needs no check for the end.
+    """
+
+    __slots__ = ("_file", "at_end", "block", "octets", "offset")
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.block = b""
+        self.octets = np.zeros(MARGIN, np.uint8)
+        self.block = self.octets.data[:0]
         self.offset = 0  # Of the block, in the file.
         self.at_end = False
 
     def advance(self, used: int) -> None:
         """Leave ``used`` octets behind and read on."""
         self.offset += used
-        fresh = self._file.read(BLOCK_OCTETS)
+        kept = len(self.block) - used
+        octets = np.empty(kept + BLOCK_OCTETS + MARGIN, np.uint8)
+        octets[:kept] = self.octets[used : used + kept]
+        # A buffered file fills what it is given; a raw one may stop short, and goes on next time.
+        fresh: int = self._file.readinto(octets.data[kept : kept + BLOCK_OCTETS])  # type: ignore[attr-defined]  # BinaryIO does not name it.
         self.at_end = not fresh
-        self.block = self.block[used:] + fresh
+        size = kept + fresh
+        octets[size : size + MARGIN] = 0
+        self.octets = octets[: size + MARGIN]
+        self.block = self.octets.data[:size]
 
 
 def in_slices(datagrams: Datagrams) -> Iterator[Datagrams]:

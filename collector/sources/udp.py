@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from collector.datagrams import ADDRESS, IPV4_MAPPED, Datagrams, concatenate
 from collector.sources.fragments import Fragment, Fragments
 from collector.sources.packets import Contents, Loader, Packets, ip_contents, place_of
-from collector.sources.source import Oddities, Oddity
+from collector.sources.source import MARGIN, Oddities, Oddity
 
 _UDP = 17
 _HEADER = 8
@@ -139,4 +139,4 @@ def _joined(
     base = np.cumsum(lengths) - lengths
     chosen.source, chosen.start = base, base + 16
     chosen.end = chosen.claimed = base + lengths
-    return Loader(np.frombuffer(b"".join(parts), np.uint8)), chosen
+    return Loader(np.frombuffer(b"".join([*parts, bytes(MARGIN)]), np.uint8)), chosen
