@@ -123,7 +123,7 @@ def _print_advice(console: Console, report: Report) -> None:
         console.print("[bold green]Advice: nothing to mend.[/]")
         return
     console.print(
-        "[bold]Advice[/] (wrong: bills would be; risk: they may become; hint: look at it)"
+        "[bold]Advice[/] (wrong: bills are; risk: they may become so; hint: worth a look)"
     )
     foreign = {each.address for each in report.exporters if not each.may_be_mikrotik}
     for addresses, pieces in _groups(advice):
@@ -163,9 +163,7 @@ def _print_piece(console: Console, same: list[Advice]) -> None:
         for line in _labelled("Seen", f"{each.exporter}: {each.seen}" if same[1:] else each.seen)
     ]
     lines += _labelled("Why", one.why)
-    lines += _labelled(
-        "Do", one.then or "Give the router this command." if one.commands else one.then
-    )
+    lines += _labelled("Do", one.then)
     for where, commands in (
         ("on the router", one.commands),
         ("on RouterOS 6", one.commands_v6),
@@ -228,7 +226,7 @@ def _template(exporter: Exporter) -> str:
 def _active(exporter: Exporter) -> str:
     if exporter.active_timeout_s is not None:
         return words.duration(exporter.active_timeout_s)
-    return f">{words.duration(exporter.longest_flow_s)}" if exporter.flows else _NOTHING
+    return f">{words.duration(exporter.longest_flow_s)}" if exporter.longest_flow_s else _NOTHING
 
 
 def _octets(width: int | None) -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from collector.datagrams import Datagrams
 from collector.decoder.headers import V1, Headers
+from collector.decoder.timing import FUTURE_MS, PAST_MS
 from collector.doctor.tallies import Tallies
 
 MS: Final = 1_000_000
@@ -102,6 +103,9 @@ class Arrivals:
             self.counts.add_where(back, stream[1:], is_pair & goes_back)
 
     def offset_ms(self, stream: NDArray[Any]) -> NDArray[np.int64]:
-        """Return what is to be added to the exporter's clock to get ours, 0 when unknown."""
+        """Return what is to be added to a flow's times to have them by our clock.
+
+        0 when unknown, and where the decoder has already put our time for an insane one.
+        """
         least = self.first["offset_ms"][stream]
-        return np.where(least == _FAR, 0, least)
+        return np.where((least > PAST_MS) | (least < -FUTURE_MS), 0, least)

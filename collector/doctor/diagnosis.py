@@ -27,8 +27,13 @@ _UNITS: Final = {V5: "flows", V9: "datagrams", IPFIX: "records"}
 _RECORDS: Final = ("flows", "nat_events", "options", "other_records")
 _LEDGER: Final = (
     *("gap", "gap_uncertain", "lost_octets", "lost_octets_low", "lost_octets_high"),
-    *("duplicates", "reordered", "restarts", "strays", "errors", "templates"),
+    *("duplicates", "reordered", "restarts", "strays", "templates"),
     *("waiting_sets", "released_sets", "expired_sets", "clock_fallbacks"),
+)
+# Notes on what was decoded all the same.
+_HARMLESS: Final = frozenset({"error_unknown_enterprise", "error_duration_cut"})
+_ERRORS: Final = tuple(
+    name for name in COUNTED if name.startswith("error") and name not in _HARMLESS
 )
 _STEPS: Final = ("switches", "switches_back", "steps", "steps_back")
 _FLOWS: Final = (
@@ -116,6 +121,7 @@ class Diagnosis:
             refused=drops.get("refused", 0),
             journal=drops.get("dropped_journal", 0),
             truncated=drops.get("truncated", 0),
+            errors=sum(counts[name] for name in _ERRORS),
             **{name: counts[name] for name in _LEDGER},
         )
 

@@ -24,6 +24,7 @@ _ROUND_S: Final = np.array(
     np.float64,
 )
 _CUT_MIN: Final = 5  # Fewer flows of about the same length are chance.
+LONGEST_MIN: Final = 3
 
 
 def duration_bins(duration_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -41,7 +42,8 @@ def active_timeout_s(durations: NDArray[np.int64]) -> float | None:
     """Return the duration at which flows are cut; None when none can be seen.
 
     A router that cuts after T sends many flows of about T, fewer a little shorter, and next to
-    none that are longer. Without a cut each length is rarer than the one below.
+    none that are longer. Without a cut each length is rarer than the one below: the window below
+    the cut is more than four times as wide, by factors.
     """
     below_edge = np.concatenate([[0], np.cumsum(durations)])
     total = int(below_edge[-1])
@@ -57,14 +59,14 @@ def active_timeout_s(durations: NDArray[np.int64]) -> float | None:
     at = shorter_than(high) - shorter_than(low)
     below = shorter_than(low) - shorter_than(candidates * 0.6)
     above = total - shorter_than(high)
-    is_cut = (at >= _CUT_MIN) & (at > 1.2 * below) & (above <= 0.05 * at)
+    is_cut = (at >= _CUT_MIN) & (at > 0.75 * below) & (above <= 0.05 * at)
     if not is_cut.any():
         return None
     # Of the windows that hold the peak, the middle of the peak itself.
     best = int(np.argmax(np.where(is_cut, at, 0)))
     first, end = np.searchsorted(EDGES_S, [low[best], high[best]])
     peak = first + int(np.argmax(durations[first:end]))
-    return rounded_s(float(EDGES_S[peak] * (1 + _GROWTH) / 2))
+    return rounded_s(_middle(peak))
 
 
 def inactive_timeout_s(ages: NDArray[np.int64]) -> float | None:
@@ -82,9 +84,10 @@ def inactive_timeout_s(ages: NDArray[np.int64]) -> float | None:
 
 
 def longest_s(durations: NDArray[np.int64]) -> float:
-    """Return the least that the longest flow lasted."""
-    filled = np.flatnonzero(durations)
-    return float(EDGES_S[filled[-1]]) if len(filled) else 0.0
+    """Return how long the longest flows last; the very longest few may be mistakes."""
+    longer = np.cumsum(durations[::-1])[::-1]
+    filled = np.flatnonzero((longer >= LONGEST_MIN) & (EDGES_S >= 1.0))
+    return rounded_s(_middle(int(filled[-1]))) if len(filled) else 0.0
 
 
 def count_over(durations: NDArray[np.int64], seconds: float) -> int:
@@ -98,3 +101,7 @@ def rounded_s(seconds: float) -> float:
     if abs(nearest - seconds) <= max(0.06 * nearest, 1.0):
         return nearest
     return float(round(seconds))
+
+
+def _middle(number: int) -> float:
+    return float(EDGES_S[number] * (1 + _GROWTH) / 2)
