@@ -80,13 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load_command(name: str) -> Command:
     """Import the module of one command, and nothing else."""
-    path = COMMANDS[name][0]
-    try:
-        return cast("Command", import_module(path))
-    except ModuleNotFoundError as error:
-        if error.name != path:
-            raise
-        raise FlowledgerError(f"the command {name!r} is not available yet") from error
+    return cast("Command", import_module(COMMANDS[name][0]))
 
 
 def _dispatch(argv: list[str]) -> int:
