@@ -1,6 +1,7 @@
 """The files of the project, as the tests of its tidiness see them."""
 
 import ast
+import os
 from functools import cache
 from pathlib import Path
 
@@ -20,20 +21,14 @@ def python_files(*folders: str) -> tuple[Path, ...]:
 @cache
 def text_files() -> tuple[Path, ...]:
     """Return every file of ours that a person reads or a machine runs, the lock excepted."""
-    suffixes = {"", ".py", ".md", ".toml", ".csv", ".sh", ".yml", ".yaml", ".cfg", ".json"}
+    suffixes = {".py", ".md", ".toml", ".csv", ".sh", ".yml", ".yaml", ".cfg", ".json"}
+    programs = {"flowledger", "run", ".gitignore"}
     found = []
-    for path in sorted(ROOT.rglob("*")):
-        inside = path.relative_to(ROOT).parts
-        is_hidden = any(
-            part.startswith(".") and part not in {".ci", ".gitignore"} for part in inside
-        )
-        if (
-            path.is_file()
-            and path.suffix in suffixes
-            and not is_hidden
-            and not _OUTSIDE & set(inside)
-        ):
-            found.append(path)
+    for folder, below, names in os.walk(ROOT):
+        below[:] = sorted(name for name in below if name == ".ci" or name[0] != ".")
+        below[:] = [name for name in below if name not in _OUTSIDE]
+        paths = (Path(folder, name) for name in sorted(names))
+        found += [path for path in paths if path.suffix in suffixes or path.name in programs]
     return tuple(found)
 
 
