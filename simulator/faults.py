@@ -24,17 +24,20 @@ class Delivery:
 def deliver(
     sent_ns: NDArray[np.int64], faults: Faults, rng: np.random.Generator, *, keep_first: bool
 ) -> Delivery:
-    """Apply the faults. ``keep_first`` spares the first datagram: nobody could miss it."""
+    """Apply the faults. ``keep_first`` spares the first datagram, so that it arrives, and first.
+
+    What came before the first arrival of a stream nobody could miss.
+    """
     count = len(sent_ns)
     index = np.arange(count)
     nothing = np.zeros(count, np.bool_)
     if not (faults.loss or faults.duplicates or faults.reordering):
         return Delivery(index, sent_ns, nothing, nothing, nothing)
     is_lost = rng.random(count) < faults.loss
-    if keep_first:
-        is_lost[0] = False
     delays = rng.integers(1, DELAY_MAX + 1, count) + 0.5
     is_delayed = rng.random(count) < faults.reordering
+    if keep_first:
+        is_lost[0] = is_delayed[0] = False
     is_repeated = (rng.random(count) < faults.duplicates) & ~is_lost
     repeats = np.flatnonzero(is_repeated)
     place = index + np.where(is_delayed, delays, 0.0)
