@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in a pcap, take only UDP to this port, whatever it holds (repeatable; default: "
         "all UDP that begins with a version of NetFlow or IPFIX)",
     )
-    parser.add_argument("--quiet", action="store_true", help="no summary on stderr")
+    parser.add_argument("--quiet", action="store_true", help="no summary and no problems on stderr")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from app.outputs.sheet import Field, Sheet
 from core.errors import FlowledgerError, UsageError
+
+if TYPE_CHECKING:
+    from app.outputs.sheet import Field, Sheet
 
 
 class Format(StrEnum):
@@ -25,7 +27,7 @@ class Format(StrEnum):
 class Writer(Protocol):
     """What each format offers."""
 
-    def write(self, sheet: Sheet) -> None:
+    def write(self, sheet: "Sheet") -> None:
         """Append the records of one batch."""
         ...
 
@@ -41,7 +43,7 @@ class Kind:
     label: str
     table: str
     doc: str
-    fields: tuple[Field, ...]
+    fields: "tuple[Field, ...]"
 
 
 @contextlib.contextmanager
