@@ -36,8 +36,10 @@ class Addresses:
 
     def differs(self, other: "Addresses") -> NDArray[np.bool_]:
         """Say where both are there and not the same: absence is no translation."""
-        is_other: NDArray[np.bool_] = (self.words != other.words).any(axis=1)
-        return self.is_present & other.is_present & is_other
+        is_other: NDArray[np.bool_] = self.words[:, 0] != other.words[:, 0]
+        is_other |= self.words[:, 1] != other.words[:, 1]
+        is_other &= self.is_present & other.is_present
+        return is_other
 
 
 def addresses(column: NDArray[Any]) -> Addresses:
@@ -47,6 +49,5 @@ def addresses(column: NDArray[Any]) -> Addresses:
     is_ipv4 = (quads[:, 0] == 0) & (quads[:, 1] == 0) & (quads[:, 2] == _MAPPED)
     words = packed.view("<u8").reshape(-1, 2)
     number = packed.view(">u4").reshape(-1, 4)[:, 3].astype(np.uint32)
-    return Addresses(
-        words, np.where(is_ipv4, number, np.uint32(0)), is_ipv4, (words != 0).any(axis=1)
-    )
+    is_present = (words[:, 0] | words[:, 1]) != 0
+    return Addresses(words, np.where(is_ipv4, number, np.uint32(0)), is_ipv4, is_present)

@@ -1,7 +1,6 @@
 """From the tallies of one stream to what is known of its router."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 from collector.decoder import Stream
@@ -9,7 +8,7 @@ from collector.decoder.headers import IPFIX, V5, V9
 from collector.doctor.arrivals import Arrivals
 from collector.doctor.facts import Exporter, Loss
 from collector.doctor.layouts import Layouts
-from collector.doctor.sample import Samples
+from collector.doctor.sample import Busiest
 from collector.doctor.tallies import Tallies
 from collector.doctor.timeouts import (
     LONG_S,
@@ -21,7 +20,6 @@ from collector.doctor.timeouts import (
 from collector.doctor.traffic import Traffic
 from collector.ledger.tally import COUNTED
 
-BUSIEST: Final = 8  # Addresses looked at for a pool of translated ones.
 DROPS: Final = ("dropped_kernel", "dropped_journal", "refused", "truncated")
 _UNITS: Final = {V5: "flows", V9: "datagrams", IPFIX: "records"}
 _RECORDS: Final = ("flows", "nat_events", "options", "other_records")
@@ -49,7 +47,7 @@ class Diagnosis:
 
     arrivals: Arrivals
     traffic: Traffic
-    samples: Samples
+    busiest: list[Busiest]  # By number of the stream.
     health: Tallies
     drops: dict[bytes, dict[str, int]]
     first_ms: int
@@ -69,7 +67,7 @@ class Diagnosis:
         age_s = max(heard_ms - layouts.last_ns / 1e6, 0) / 1000
         datagrams = int(arrivals.counts["datagrams"][number])
         is_timed = arrivals.counts["timed"][number] > 0
-        busiest, busiest_share, busiest_of = self.samples.busiest(number, addresses_max=BUSIEST)
+        busiest = self.busiest[number]
         boots_ms = [one.boot_ms or one.boot_estimate_ms for one in told]
         return Exporter(
             address=stream.exporter,
@@ -98,9 +96,9 @@ class Diagnosis:
             is_clockless=2 * int(arrivals.counts["clockless"][number]) > datagrams,
             uptime_s=_uptime_s(int(arrivals.last["uptime_ms"][number]), heard_ms, boots_ms),
             largest_octets=int(traffic.most["octets"][number]),
-            busiest=tuple(str(IPv4Address(value)) for value in busiest.tolist()),
-            busiest_share=busiest_share,
-            busiest_of=busiest_of,
+            busiest=busiest.addresses,
+            busiest_share=busiest.share,
+            busiest_of=busiest.flows,
             is_told_apart=any(one.port for one in told),
             **_row(arrivals.counts, _STEPS, number),
             **_row(traffic.counts, _FLOWS, number),

@@ -22,6 +22,7 @@ from collector.doctor.traffic import Traffic
 from collector.ledger.tally import COUNTED
 
 STREAMS_MAX: Final = 4_096  # Streams examined; each takes some 7 kB.
+BUSIEST: Final = 8  # Addresses looked at for a pool of translated ones.
 DROPS_MAX: Final = 65_536  # Exporters whose drops on our side are kept.
 _MS_NS: Final = 1_000_000
 
@@ -66,7 +67,7 @@ class Doctor:
         diagnosis = Diagnosis(
             arrivals=arrivals,
             traffic=self._traffic,
-            samples=self._samples,
+            busiest=self._samples.busiest(streams=len(streams), addresses_max=BUSIEST),
             health=self._health,
             drops=self._drops,
             first_ms=first_ms,

@@ -7,6 +7,7 @@ of the destination). A router that translates and one behind or before it then s
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,15 @@ class Overlap:
     share_of_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class Busiest:
+    """The addresses with most flows, the share of flows that have one, and of how many."""
+
+    addresses: tuple[str, ...]
+    share: float
+    flows: int
+
+
 class Sample:
     """One sample of flows."""
 
@@ -69,17 +79,20 @@ class Sample:
         """Return which part of all flows the sample holds."""
         return self._limit / (1 << 64)
 
+    def wanted(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return which flows belong in the sample."""
+        if self._limit == 1 << 64:
+            return np.arange(len(hashes))
+        return np.flatnonzero(hashes < np.uint64(self._limit))
+
     def add(self, rows: NDArray[np.void]) -> None:
-        """Take rows, of which those are kept that belong in the sample."""
-        if self._limit < 1 << 64:
-            rows = rows[rows["hash"] < np.uint64(self._limit)]
+        """Take rows that are wanted."""
         self._pieces.append(rows)
         self._count += len(rows)
         while self._count > self._max:
             self._limit >>= 1
-            kept = self.rows()
-            kept = kept[kept["hash"] < np.uint64(self._limit)]
-            self._pieces, self._count = [kept], len(kept)
+            self._pieces = [piece[piece["hash"] < np.uint64(self._limit)] for piece in self._pieces]
+            self._count = sum(map(len, self._pieces))
 
     def rows(self) -> NDArray[np.void]:
         """Return all rows."""
@@ -99,35 +112,24 @@ class Samples:
         self, flows: Columns, ends: Ends, stream: NDArray[np.int32], arrivals: Arrivals
     ) -> None:
         """Take the flows of a batch."""
-        rows = np.empty(len(stream), _ROW)
-        shift_ms = arrivals.offset_ms(stream)
-        rows["octets"] = np.minimum(flows["octets"], np.uint64(2**62)).astype(np.int64)
-        rows["packets"] = np.minimum(flows["packets"], np.uint64(2**32 - 1))
-        rows["started_ms"] = flows["started_at"] + shift_ms
-        rows["ended_ms"] = flows["ended_at"] + shift_ms
-        rows["stream"] = stream
-        rows["src"], rows["dst"] = ends.src.ipv4, ends.dst.ipv4
         src_port, dst_port = flows["src_port"], flows["dst_port"]
         protocol = flows["protocol"]
-        moved = ends.src_moved & (flows["nat_src_port"] > 0)
-        rows["hash"] = _hash(
-            np.where(ends.src_moved[:, None], ends.nat_src.words, ends.src.words),
-            ends.dst.words,
-            np.where(moved, flows["nat_src_port"], src_port),
-            dst_port,
-            protocol,
-        )
-        self.outer.add(rows)
-        moved = ends.dst_moved & (flows["nat_dst_port"] > 0)
-        inner = rows.copy()
-        inner["hash"] = _hash(
-            ends.src.words,
-            np.where(ends.dst_moved[:, None], ends.nat_dst.words, ends.dst.words),
-            src_port,
-            np.where(moved, flows["nat_dst_port"], dst_port),
-            protocol,
-        )
-        self.inner.add(inner)
+        src, dst = ends.src.words, ends.dst.words
+        outer = inner = _hash(src, dst, src_port, dst_port, protocol)
+        if ends.src_moved.any():
+            words = np.where(ends.src_moved[:, None], ends.nat_src.words, src)
+            port = flows["nat_src_port"]
+            port = np.where(ends.src_moved & (port > 0), port, src_port)
+            outer = _hash(words, dst, port, dst_port, protocol)
+        if ends.dst_moved.any():
+            words = np.where(ends.dst_moved[:, None], ends.nat_dst.words, dst)
+            port = flows["nat_dst_port"]
+            port = np.where(ends.dst_moved & (port > 0), port, dst_port)
+            inner = _hash(src, words, src_port, port, protocol)
+        for sample, hashes in ((self.outer, outer), (self.inner, inner)):
+            chosen = sample.wanted(hashes)
+            if len(chosen):
+                sample.add(_rows(flows, ends, stream, arrivals, hashes, chosen))
 
     def overlaps(self) -> list[Overlap]:
         """Return the pairs of streams that report some of the same flows, largest first."""
@@ -139,19 +141,46 @@ class Samples:
                     best[pair] = found
         return sorted(best.values(), key=lambda overlap: -overlap.flows)
 
-    def busiest(self, stream: int, *, addresses_max: int) -> tuple[NDArray[np.int64], float, int]:
-        """Return the addresses at the end of most IPv4 flows of a stream.
-
-        Also the share of flows that have one of them, and how many flows were looked at.
-        """
+    def busiest(self, *, streams: int, addresses_max: int) -> list[Busiest]:
+        """Return for each stream the addresses at the end of most of its IPv4 flows."""
         rows = self.outer.rows()
-        rows = rows[(rows["stream"] == stream) & (rows["src"] > 0) & (rows["dst"] > 0)]
-        if not len(rows):
-            return np.zeros(0, np.int64), 0.0, 0
-        found, counts = np.unique(np.concatenate([rows["src"], rows["dst"]]), return_counts=True)
-        top = found[np.argsort(counts)[::-1][:addresses_max]]
-        has_one = np.isin(rows["src"], top) | np.isin(rows["dst"], top)
-        return top.astype(np.int64), float(has_one.mean()), len(rows)
+        rows = rows[(rows["src"] > 0) & (rows["dst"] > 0)]
+        rows = rows[np.argsort(rows["stream"], kind="stable")]
+        bounds = np.searchsorted(rows["stream"], np.arange(streams + 1))
+        return [
+            _busiest(rows["src"][first:end], rows["dst"][first:end], addresses_max)
+            for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        ]
+
+
+def _rows(  # noqa: PLR0917  # The columns of a row.
+    flows: Columns,
+    ends: Ends,
+    stream: NDArray[np.int32],
+    arrivals: Arrivals,
+    hashes: NDArray[np.uint64],
+    chosen: NDArray[np.int64],
+) -> NDArray[np.void]:
+    rows = np.empty(len(chosen), _ROW)
+    shift_ms = arrivals.offset_ms(stream[chosen])
+    rows["hash"] = hashes[chosen]
+    rows["octets"] = np.minimum(flows["octets"][chosen], np.uint64(2**62)).astype(np.int64)
+    rows["packets"] = np.minimum(flows["packets"][chosen], np.uint64(2**32 - 1))
+    rows["started_ms"] = flows["started_at"][chosen] + shift_ms
+    rows["ended_ms"] = flows["ended_at"][chosen] + shift_ms
+    rows["stream"] = stream[chosen]
+    rows["src"], rows["dst"] = ends.src.ipv4[chosen], ends.dst.ipv4[chosen]
+    return rows
+
+
+def _busiest(src: NDArray[np.uint32], dst: NDArray[np.uint32], addresses_max: int) -> Busiest:
+    if not len(src):
+        return Busiest((), 0.0, 0)
+    found, counts = np.unique(np.concatenate([src, dst]), return_counts=True)
+    top = found[np.argsort(counts)[::-1][:addresses_max]]
+    has_one = np.isin(src, top) | np.isin(dst, top)
+    names = tuple(str(IPv4Address(address)) for address in top.tolist())
+    return Busiest(names, float(has_one.mean()), len(src))
 
 
 def _hash(
