@@ -23,7 +23,7 @@ _ROUND_S: Final = np.array(
     ],
     np.float64,
 )
-_CUT_MIN: Final = 5  # Fewer flows of about the same length are chance.
+_CUT_MIN: Final = 10  # Fewer flows of about the same length are chance.
 LONGEST_MIN: Final = 3
 
 
