@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from app.outputs.arrange import sheet_of
 from app.outputs.parquet import ParquetWriter
 from app.outputs.sheet import table_fields
+from collector.datagrams import address_text
 from collector.decoded import Columns, Decoded
-from collector.decoder.problems import address_text
 from collector.follower import Step
 from collector.journal.checkpoint import sync_folder
 from core.errors import FlowledgerError

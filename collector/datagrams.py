@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,13 @@ from numpy.typing import NDArray
 
 ADDRESS = np.dtype("V16")
 IPV4_MAPPED = b"\x00" * 10 + b"\xff\xff"
+
+
+def address_text(addr: bytes) -> str:
+    """Write 16 octets as an address, IPv4-mapped ones as IPv4."""
+    if addr.startswith(IPV4_MAPPED):
+        return str(IPv4Address(addr[12:]))
+    return str(IPv6Address(addr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,9 @@ def concatenate(batches: Sequence[Datagrams]) -> Datagrams:
     shifts = np.cumsum(sizes) - sizes
     return Datagrams(
         np.concatenate([batch.octets for batch in batches]),
-        np.concatenate([batch.starts + shift for batch, shift in zip(batches, shifts, strict=True)]),
+        np.concatenate(
+            [batch.starts + shift for batch, shift in zip(batches, shifts, strict=True)]
+        ),
         np.concatenate([batch.lengths for batch in batches]),
         np.concatenate([batch.received_ns for batch in batches]),
         np.concatenate([batch.addr for batch in batches]),

@@ -26,11 +26,9 @@ class Reason(StrEnum):
     TOO_MANY_STREAMS = "too_many_streams"
     TOO_MANY_TEMPLATES = "too_many_templates"
     TOO_MANY_WAITING = "too_many_waiting"
-    WAITING_LOST = "waiting_lost"  # The journal no longer has the waiting datagram.
     UNKNOWN_ENTERPRISE = "unknown_enterprise"  # Fields skipped by their length.
     CLOCK_FALLBACK = "clock_fallback"  # Stamps replaced by the arrival.
     DURATION_CUT = "duration_cut"  # A duration that cannot be: taken as zero.
-    UPTIME_ESTIMATED = "uptime_estimated"  # IPFIX 21/22 without 160.
 
 
 @dataclass(frozen=True, slots=True)

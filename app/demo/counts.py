@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from collector.datagrams import address_text
 from collector.decoded import Decoded
-from collector.decoder.problems import address_text
 from collector.follower import Step
 from core.clock import Clock
 

@@ -37,6 +37,7 @@ class Result:
     records: NDArray[np.int64]
     flows_of_datagram: NDArray[np.int64]
     octets_of_datagram: NDArray[np.int64]
+    broken: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def count(self, column: str, datagram: NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
@@ -112,6 +113,7 @@ class Executor:
             walked = variable_rows(work.datagrams.octets, plan, sets.start, sets.end)
             if len(walked.broken):
                 broken = sets.datagram[walked.broken]
+                result.broken = np.concatenate([result.broken, broken])
                 self._problems.add_many(Reason.BAD_RECORD, work.datagrams, broken)
             counts = np.bincount(walked.set_number, minlength=len(sets))
             piece = Piece(plan, sets.datagram, counts, None, walked.rows)
@@ -150,6 +152,7 @@ class Executor:
                         )
             except CutRecordError:
                 self._problems.add(Reason.BAD_RECORD, work.datagrams, datagram)
+                result.broken = np.append(result.broken, datagram)
             seen[stream_number, content] = records
             counts[datagram] += records
         result.records += counts

@@ -20,6 +20,8 @@ INTERFACE_IDS = (10, 14, 252, 253)
 _V9_SCOPE_INTERFACE = 2
 NAMES_MAX = 65_536  # Interfaces, applications or samplers of one stream.
 RATE_MAX = 0xFFFFFFFF
+PROBABILITY_MIN = 1 / RATE_MAX
+BOOT_MAX_MS = 1 << 42  # The year 2109; anything later is no clock.
 ALL = "all"
 
 
@@ -40,7 +42,7 @@ def learn(stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]]) -> None:
             interface = numbers[element]
     if ACTIVE_TIMEOUT in numbers:
         stream.active_timeout_s = numbers[ACTIVE_TIMEOUT]
-    if numbers.get(BOOT_MS):
+    if 0 < numbers.get(BOOT_MS, 0) < BOOT_MAX_MS:
         stream.boot_ms = numbers[BOOT_MS]
     if interface is not None and len(stream.interfaces) < NAMES_MAX:
         name = next((texts[e] for e in INTERFACE_NAMES if texts.get(e)), None)
@@ -137,7 +139,7 @@ def _rate(numbers: dict[int, int]) -> int | None:
         rate = numbers[POPULATION] // numbers[SIZE]
     elif PROBABILITY in numbers:
         probability = float(np.array([numbers[PROBABILITY]], np.uint64).view(np.float64)[0])
-        rate = round(1 / probability) if 0 < probability <= 1 else None
+        rate = round(1 / probability) if PROBABILITY_MIN <= probability <= 1 else None
     return None if rate is None else max(1, min(rate, RATE_MAX))
 
 

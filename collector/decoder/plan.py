@@ -200,7 +200,7 @@ def compile_plan(template: Template) -> Plan:
         numbers=numbers,
         addresses=addresses,
         times=times,
-        sampling={e: places[0, e][0] for e in SAMPLING if (0, e) in places},
+        sampling={e: places[0, e][0] for e in SAMPLING if _is_number(places.get((0, e)))},
         icmp=icmp,
         reverse=reverse,
         extras=_extras(places, used),

@@ -1,29 +1,45 @@
 """Counting what could not be decoded, by reason and exporter, with the first place of each."""
 
-import ipaddress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import Datagrams
+from collector.datagrams import Datagrams, address_text
 from collector.decoded import Problem, Reason
 
 EXPORTERS_MAX = 4_096
 OTHERS = "others"
+NOBODY = bytes(16)
 
 
-def address_text(addr: bytes) -> str:
-    """Write 16 octets as an address, IPv4-mapped ones as IPv4."""
-    address = ipaddress.IPv6Address(addr)
-    return str(address.ipv4_mapped or address)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One kind of trouble with one stream (-1: none known) or exporter, and its first place."""
+
+    reason: Reason
+    addr: bytes
+    stream: int
+    count: int
+    received_ns: int
+    segment: int
+    offset: int
+    octet: int
+    detail: str
 
 
 class Problems:
     """What went wrong since the last ``take``; bounded whatever arrives."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Reason, bytes], list[Any]] = {}
+        self._found: dict[tuple[Reason, bytes, int], list[Any]] = {}
+        self._datagrams: Datagrams | None = None
+        self._stream: NDArray[np.int32] | None = None
+
+    def bind(self, datagrams: Datagrams, stream: NDArray[np.int32]) -> None:
+        """Tell which stream each of these datagrams belongs to."""
+        self._datagrams, self._stream = datagrams, stream
 
     def add(
         self,
@@ -36,16 +52,24 @@ class Problems:
         detail: str = "",
     ) -> None:
         """Count trouble with one datagram; ``octet`` is where in it."""
-        key = (reason, datagrams.addr[index].tobytes())
+        stream = -1
+        if datagrams is self._datagrams and self._stream is not None:
+            stream = int(self._stream[index])
+        key = (reason, datagrams.addr[index].tobytes(), stream)
+        if key not in self._found and len(self._found) >= EXPORTERS_MAX:
+            key = (reason, NOBODY, -1)
         known = self._found.get(key)
         if known is not None:
             known[0] += count
-        elif len(self._found) < EXPORTERS_MAX:
-            place = (int(datagrams.segment[index]), int(datagrams.offset[index]), octet, detail)
-            self._found[key] = [count, *place]
-        else:
-            others = self._found.setdefault((reason, b""), [0, 0, 0, 0, ""])
-            others[0] += count
+            return
+        self._found[key] = [
+            count,
+            int(datagrams.received_ns[index]),
+            int(datagrams.segment[index]),
+            int(datagrams.offset[index]),
+            octet,
+            detail,
+        ]
 
     def add_many(
         self,
@@ -60,18 +84,35 @@ class Problems:
         indexes = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         if not len(indexes):
             return
-        # Sorting addresses as text is enough to bring equal ones together.
+        # Equal mixtures bring equal streams together; a chance meeting only blurs a count.
         words = datagrams.addr[indexes].view("<u8").reshape(-1, 2)
         mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ words[:, 1]
+        if datagrams is self._datagrams and self._stream is not None:
+            mixed ^= self._stream[indexes].astype(np.uint64) << np.uint64(40)
         _, first, counts = np.unique(mixed, return_index=True, return_counts=True)
         for position, count in zip(indexes[first].tolist(), counts.tolist(), strict=True):
             self.add(reason, datagrams, position, octet=octet, count=count, detail=detail)
 
-    def take(self) -> list[Problem]:
-        """Return all problems and forget them."""
-        found = self._found
-        self._found = {}
+    def take(self) -> list[Found]:
+        """Return all trouble and forget it."""
+        found, self._found = self._found, {}
+        self._datagrams = self._stream = None
         return [
-            Problem(reason, address_text(addr) if addr else OTHERS, *values)
-            for (reason, addr), values in found.items()
+            Found(reason, addr, stream, *values) for (reason, addr, stream), values in found.items()
         ]
+
+
+def to_problems(found: list[Found]) -> list[Problem]:
+    """Write trouble for people: exporters as text."""
+    return [
+        Problem(
+            one.reason,
+            OTHERS if one.addr == NOBODY else address_text(one.addr),
+            one.count,
+            one.segment,
+            one.offset,
+            one.octet,
+            one.detail,
+        )
+        for one in found
+    ]

@@ -1,6 +1,6 @@
 """Finding the sets in datagrams of v9 and IPFIX, all datagrams in step with each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,15 @@ class Sets:
     """Sets in the order of datagrams; ``start`` and ``end`` bound the content behind the header.
 
     ``id`` is the set id; for v1 and v5 the records of a datagram are one set, its id
-    twice the octets of a record plus the version.
+    twice the octets of a record plus the version. ``broken`` names the datagrams that end in a set
+    that cannot be.
     """
 
     datagram: NDArray[np.int64]
     id: NDArray[np.int64]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+    broken: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.datagram)
@@ -50,8 +52,9 @@ def template_kind(version: int, set_id: int) -> int:
 def find(
     datagrams: Datagrams, headers: Headers, usable: NDArray[np.bool_], problems: Problems
 ) -> Sets:
-    """Find the sets of all usable datagrams."""
+    """Find the sets of all usable datagrams; what lies behind a broken one cannot be found."""
     found: list[tuple[NDArray[np.int64], ...]] = []
+    broken: list[NDArray[np.int64]] = []
     fixed = np.flatnonzero(usable & (headers.version <= V5) & (headers.records > 0))
     if len(fixed):
         found.append(
@@ -77,13 +80,15 @@ def find(
         good = (length >= SET_HEADER) & (position + length <= end)
         if not good.all():
             bad = ~good
-            _report(
-                datagrams,
-                problems,
-                index=index[bad],
-                position=position[bad],
-                set_id=set_id[bad],
-                length=length[bad],
+            broken.append(
+                _report(
+                    datagrams,
+                    problems,
+                    index=index[bad],
+                    position=position[bad],
+                    set_id=set_id[bad],
+                    length=length[bad],
+                )
             )
             index, position, end = index[good], position[good], end[good]
             set_id, length = set_id[good], length[good]
@@ -91,7 +96,9 @@ def find(
         position = position + length
     else:
         found.extend(_walk_singly(datagrams, index, position, end, problems))
-    return _in_order(found)
+    sets = _in_order(found)
+    sets.broken = np.concatenate([sets.broken, *broken])
+    return sets
 
 
 def _report(
@@ -102,7 +109,7 @@ def _report(
     position: NDArray[np.int64],
     set_id: NDArray[np.int64],
     length: NDArray[np.int64],
-) -> None:
+) -> NDArray[np.int64]:
     # Zeros to the end are padding that some exporters send, not a set.
     zeros = (set_id == 0) & (length == 0)
     wrong = np.flatnonzero(~zeros)
@@ -113,6 +120,7 @@ def _report(
         problems.add_many(
             Reason.BAD_SET_LENGTH, datagrams, index[wrong], octet=octet, detail=detail
         )
+    return index[wrong]
 
 
 def _walk_singly(

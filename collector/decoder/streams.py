@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import ADDRESS
-from collector.decoder.problems import address_text
+from collector.datagrams import ADDRESS, address_text
 from collector.ledger import StreamKeys
 
 # Random for each process: nobody can choose addresses that collide.

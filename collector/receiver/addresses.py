@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.datagrams import IPV4_MAPPED
+from collector.datagrams import IPV4_MAPPED, address_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,6 @@ def packed(text: str) -> bytes:
     """Return an address as 16 octets, IPv4 mapped."""
     octets = ipaddress.ip_address(text).packed
     return octets if len(octets) == 16 else IPV4_MAPPED + octets
-
-
-def address_text(octets: bytes) -> str:
-    """Return 16 octets as text, a mapped IPv4 address as IPv4."""
-    if octets.startswith(IPV4_MAPPED):
-        return str(ipaddress.IPv4Address(octets[12:]))
-    return str(ipaddress.IPv6Address(octets))
 
 
 class AddressCounts:
