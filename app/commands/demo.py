@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
     from collector.follower import Follower
 
     config = load_config()
+    stop = _Stop()
     with ExitStack() as stack:
+        # First and last, so that nothing that was started is left behind.
+        stack.enter_context(stop.listening())
         data = args.data or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flowledger-demo-"))
         )
@@ -64,11 +67,30 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_simulator:
             stack.enter_context(_simulator(args, listen[0]))
         follower = stack.enter_context(Follower(data, config.collector.decoder))
-        stack.enter_context(_stopping_on_terminate())
-        with suppress(KeyboardInterrupt):
-            _show(follower, where=", ".join(listen), seconds=args.seconds)
+        _show(follower, stop, where=", ".join(listen), seconds=args.seconds)
     print("demo stopped", file=sys.stderr)
     return 0
+
+
+class _Stop:
+    """Ctrl-C, SIGTERM and a terminal that closes: noted, and looked at between two steps."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals while this lasts."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        former = [signal.signal(number, self._note) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, former, strict=True):
+                signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.is_wanted = True
 
 
 @contextmanager
@@ -123,21 +145,7 @@ def _simulator(args: argparse.Namespace, listen: str) -> Iterator[None]:
             process.wait()
 
 
-@contextmanager
-def _stopping_on_terminate() -> Iterator[None]:
-    """Let SIGTERM stop the demo as Ctrl-C does."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
-def _show(follower: "Follower", *, where: str, seconds: float | None) -> None:
+def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | None) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -157,8 +165,8 @@ def _show(follower: "Follower", *, where: str, seconds: float | None) -> None:
             first = picture(counts, where=where, hint=hint)
             live = stack.enter_context(Live(first, console=console, auto_refresh=False))
         next_show = time.monotonic()
-        while deadline is None or time.monotonic() < deadline:
-            while (step := follower.step()) is not None:
+        while not stop.is_wanted and (deadline is None or time.monotonic() < deadline):
+            while not stop.is_wanted and (step := follower.step()) is not None:
                 counts.add(step)
             time.sleep(0.05)
             if time.monotonic() < next_show:
