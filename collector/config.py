@@ -14,6 +14,9 @@ class Config:
 
     streams_max: int = setting(65_536, doc="Streams (exporter, version, domain) kept at once.")
     templates_per_stream_max: int = setting(512, doc="Templates kept for one stream.")
+    template_fields_max: int = setting(
+        500_000, doc="Fields of all templates together, which bounds their memory."
+    )
     waiting_sets_max: int = setting(
         200_000, doc="Data sets that may wait for their template at once."
     )
@@ -25,7 +28,12 @@ class Config:
     ledger: LedgerConfig = section(LedgerConfig)
 
     def __post_init__(self) -> None:
-        for name in ("streams_max", "templates_per_stream_max", "waiting_sets_max"):
+        for name in (
+            "streams_max",
+            "templates_per_stream_max",
+            "template_fields_max",
+            "waiting_sets_max",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(name, "must be at least 1")
         if not 576 <= self.mtu <= 65_535:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from core.schema import Table
 
-ExtraRows = tuple[NDArray[np.int64], dict[str, Sequence[Any]]]
+Values = Sequence[Any] | NDArray[Any]
+ExtraRows = tuple[NDArray[np.int64], dict[str, Values]]
 
 
 class Reason(StrEnum):

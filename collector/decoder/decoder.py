@@ -45,7 +45,10 @@ class Decoder:
     ) -> None:
         self._config = config
         self._streams = StreamTable(streams_max=config.streams_max)
-        self._templates = KnownTemplates(per_stream_max=config.templates_per_stream_max)
+        self._templates = KnownTemplates(
+            per_stream_max=config.templates_per_stream_max,
+            fields_max=config.template_fields_max,
+        )
         self._waiting = Waiting(sets_max=config.waiting_sets_max, fetch=fetch)
         self._problems = Problems()
         self._executor = Executor(config, self._streams.streams, self._problems, extra=extra)
@@ -167,18 +170,17 @@ class Decoder:
         missing = np.flatnonzero(plan_of_set == UNKNOWN)
         if not len(missing):
             return
-        keys = work.stream[sets.datagram[missing]].astype(np.int64) << 16 | sets.id[missing]
-        unique, inverse = np.unique(keys, return_inverse=True)
-        for place, key in enumerate(unique.tolist()):
-            chosen = missing[inverse == place]
-            taken = self._waiting.add(key, work.datagrams, sets.take(chosen))
-            datagram = int(sets.datagram[chosen[0]])
-            now_ns = int(work.arrival_ms[datagram]) * MS
-            self._ledger.count("waiting_sets", key >> 16, now_ns, taken)
-            if taken < len(chosen):
-                self._problems.add(
-                    Reason.TOO_MANY_WAITING, work.datagrams, datagram, count=len(chosen) - taken
-                )
+        index = sets.datagram[missing]
+        keys = work.stream[index].astype(np.int64) << 16 | sets.id[missing]
+        taken = self._waiting.add(keys, work.datagrams, sets.take(missing))
+        held = index[:taken]
+        self._ledger.count_many(
+            "waiting_sets",
+            work.stream[held],
+            work.arrival_ms[held] * MS,
+            np.ones(taken, np.int64),
+        )
+        self._problems.add_many(Reason.TOO_MANY_WAITING, work.datagrams, index[taken:])
 
     def _release(self, changes: dict[int, Change]) -> list[Result]:
         """Decode the sets that waited for the templates of this batch."""

@@ -1,7 +1,6 @@
 """Decoding the sets of a batch, plan by plan, into columns."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from collector.config import Config
 from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
 from collector.decoder.fill import Builder, fill
-from collector.decoder.options import learn, row_rates
+from collector.decoder.options import learn, row_rates, teaches
 from collector.decoder.pieces import Chunk, Piece, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
@@ -18,8 +17,14 @@ from collector.decoder.rows import variable_rows
 from collector.decoder.sets import Sets
 from collector.decoder.streams import Stream
 from collector.decoder.timing import RowClock
-from collector.decoder.values import CutRecordError, read_extras, read_records
-from collector.decoder.work import Work
+from collector.decoder.values import (
+    CutRecordError,
+    Fields,
+    read_extras,
+    read_options,
+    read_records,
+)
+from collector.decoder.work import MS, Work
 from collector.decoder.wraps import EVIDENCE_PACKETS, WRAP, FullSizes, find_wraps
 from core.schema import FLOWS, NAT_EVENTS
 
@@ -122,41 +127,36 @@ class Executor:
 
     def _run_options(self, work: Work, sets: Sets, plan: Plan, result: Result) -> None:
         octets = work.datagrams.octets
-        seen: dict[tuple[int, bytes], int] = {}
-        counts = np.zeros(len(work.stream), np.int64)
-        for datagram, start, end in zip(
-            sets.datagram.tolist(), sets.start.tolist(), sets.end.tolist(), strict=True
+        if plan.is_fixed and not self._extra and not teaches(plan.template):
+            counts = (sets.end - sets.start) // plan.runs[0]
+            np.add.at(result.records, sets.datagram, counts)
+            result.count("options", sets.datagram, counts)
+            return
+        known: set[tuple[int, bytes]] = set()
+        counts = np.zeros(len(sets), np.int64)
+        for number, (datagram, start, end) in enumerate(
+            zip(sets.datagram.tolist(), sets.start.tolist(), sets.end.tolist(), strict=True)
         ):
             stream_number = int(work.stream[datagram])
             stream = self._streams[stream_number]
-            content = octets[start:end].tobytes()
-            repeated = seen.get((stream_number, content))
-            if repeated is not None and not self._extra:
-                counts[datagram] += repeated  # The same octets teach nothing new.
-                continue
-            records = 0
             try:
-                for scope, values, raw_fields in read_records(content, plan.template):
-                    records += 1
-                    learn(stream, raw_fields)
+                for record, fields in read_records(octets[start:end].tobytes(), plan.template):
+                    counts[number] += 1
+                    # Exporters repeat themselves: the same record teaches nothing new.
+                    if (stream_number, record) not in known:
+                        known.add((stream_number, record))
+                        learn(stream, fields())
                     if self._extra:
                         result.options.append(
                             _options_record(
-                                work,
-                                stream,
-                                datagram=datagram,
-                                start=start,
-                                scope=scope,
-                                values=values,
+                                work, stream, datagram, start=start, fields=fields(), plan=plan
                             )
                         )
             except CutRecordError:
                 self._problems.add(Reason.BAD_RECORD, work.datagrams, datagram)
                 result.broken = np.append(result.broken, datagram)
-            seen[stream_number, content] = records
-            counts[datagram] += records
-        result.records += counts
-        result.counts["options"] = counts
+        np.add.at(result.records, sets.datagram, counts)
+        result.count("options", sets.datagram, counts)
 
     def _spread_rates(self, work: Work) -> None:
         """Apply what options say of whole streams to their datagrams."""
@@ -320,16 +320,16 @@ def _sum_octets(
 
 
 def _options_record(
-    work: Work, stream: Stream, *, datagram: int, start: int, scope: Any, values: Any
+    work: Work, stream: Stream, datagram: int, *, start: int, fields: Fields, plan: Plan
 ) -> OptionsRecord:
     octets = work.datagrams.octets
-    template_id = int.from_bytes(octets[start - 4 : start - 2].tobytes(), "big")
+    scope, values = read_options(fields, plan.template)
     return OptionsRecord(
-        received_ns=int(work.arrival_ms[datagram]) * 1_000_000,
+        received_ns=int(work.arrival_ms[datagram]) * MS,
         exporter=stream.exporter,
         domain=stream.domain,
         version=stream.version,
-        template_id=template_id,
+        template_id=int.from_bytes(octets[start - 4 : start - 2].tobytes(), "big"),
         scope=scope,
         values=values,
         segment=int(work.datagrams.segment[datagram]),

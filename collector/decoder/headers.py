@@ -121,7 +121,8 @@ def _parse_version(
         promised = rows["count"].astype(np.int64)
         record_size = np.full(len(chosen), RECORD_SIZE[version])
         if version == V1:
-            record_size[promised * V1_SHORT_RECORD + size == lengths] = V1_SHORT_RECORD
+            is_long = promised * RECORD_SIZE[V1] + size == lengths
+            record_size[~is_long] = V1_SHORT_RECORD
         records = np.minimum((lengths - size) // record_size, promised)
         headers.records[chosen] = records
         headers.record_size[chosen] = record_size

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from collector.decoder.plan import Plan, compile_plan
 from collector.decoder.templates import (
     Announcement,
@@ -16,7 +19,7 @@ from collector.decoder.templates import (
     unpack,
 )
 
-PARSED_MAX = 4_096  # Distinct template sets remembered by their octets.
+PARSED_OCTETS_MAX = 1 << 20  # Template sets remembered by their octets.
 PLANS_MAX = 4_096
 
 
@@ -67,22 +70,28 @@ class Change:
         """Say whether the key got its first layout, which then describes all of the batch."""
         return self.before is None and len(self.steps) == 1
 
-    def at(self, set_number: int) -> Known | None:
-        """Return the layout for a set: data may come shortly before its first template."""
-        current = self.before
-        for number, known in self.steps:
-            if number < set_number or current is None:
-                current = known
-            if number >= set_number:
-                break
-        return current
+    @property
+    def layouts(self) -> list[Known | None]:
+        """Return the layout before the batch, and the one behind each step."""
+        return [self.before, *(known for _, known in self.steps)]
+
+    def at(self, set_numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which of ``layouts`` describes each set; data may come shortly before its own."""
+        steps = np.array([number for number, _ in self.steps])
+        chosen = np.searchsorted(steps, set_numbers)
+        is_none = np.array([known is None for known in self.layouts])
+        has_next = chosen < len(steps)
+        return chosen + (is_none[chosen] & has_next)
 
 
 class KnownTemplates:
-    """Templates by key (stream << 16 | id), bounded a stream."""
+    """Templates by key (stream << 16 | id), bounded a stream and by fields in all."""
 
-    def __init__(self, *, per_stream_max: int) -> None:
+    def __init__(self, *, per_stream_max: int, fields_max: int) -> None:
         self._max = per_stream_max
+        self._fields_max = fields_max
+        self._fields = 0
+        self._parsed_octets = 0
         self._by_key: dict[int, Known] = {}
         self._of_stream: Counter[int] = Counter()
         self._parsed: dict[
@@ -121,8 +130,10 @@ class KnownTemplates:
         key = (version, is_options, content)
         parsed = self._parsed.get(key)
         if parsed is None:
-            if len(self._parsed) >= PARSED_MAX:
+            self._parsed_octets += len(content)
+            if self._parsed_octets > PARSED_OCTETS_MAX:
                 self._parsed.clear()
+                self._parsed_octets = len(content)
             parsed = read_set(content, version=version, is_options=is_options)
             self._parsed[key] = parsed
         return parsed
@@ -134,18 +145,25 @@ class KnownTemplates:
             known.seen_ns = now_ns
             known.announced += 1
             return False
+        fields = self._fields + len(template.fields)
+        if known is not None:
+            fields -= len(known.template.fields)
+        elif self._of_stream[key >> 16] >= self._max:
+            return None
+        if fields > self._fields_max:
+            return None
+        self._fields = fields
         if known is None:
-            stream = key >> 16
-            if self._of_stream[stream] >= self._max:
-                return None
-            self._of_stream[stream] += 1
+            self._of_stream[key >> 16] += 1
         self._by_key[key] = Known(template, now_ns, now_ns)
         return True
 
     def withdraw(self, key: int) -> bool:
         """Take a template out of force."""
-        if self._by_key.pop(key, None) is None:
+        known = self._by_key.pop(key, None)
+        if known is None:
             return False
+        self._fields -= len(known.template.fields)
         self._of_stream[key >> 16] -= 1
         return True
 
@@ -159,5 +177,7 @@ class KnownTemplates:
     def unpack(self, packed: list[list[Any]]) -> None:
         """Read back what ``pack`` wrote."""
         for key, template, since_ns, seen_ns, announced in packed:
-            self._by_key[key] = Known(unpack(template), since_ns, seen_ns, announced)
+            known = Known(unpack(template), since_ns, seen_ns, announced)
+            self._by_key[key] = known
             self._of_stream[key >> 16] += 1
+            self._fields += len(known.template.fields)

@@ -173,10 +173,14 @@ class Learner:
                 )
                 of_key[place] = number_of(known)
         plan_of_set = of_key[inverse]
+        if changed:
+            order = np.argsort(inverse, kind="stable")
+            bounds = np.searchsorted(inverse[order], np.arange(len(unique) + 1))
         for place in changed:
+            positions = order[bounds[place] : bounds[place + 1]]
             change = changes[int(unique[place])]
-            for position in np.flatnonzero(inverse == place).tolist():
-                plan_of_set[position] = number_of(change.at(int(data[position])))
+            layouts = np.array([number_of(known) for known in change.layouts])
+            plan_of_set[positions] = layouts[change.at(data[positions])]
         return plan_of_set, plans
 
     def _recall(self, work: Work, datagram: int, key: int) -> Known | None:

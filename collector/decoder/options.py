@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from collector.decoder.plan import Plan
 from collector.decoder.rows import Rows
 from collector.decoder.streams import Stream
-from collector.decoder.templates import FieldSpec
+from collector.decoder.templates import FieldSpec, Template
 
 INTERVAL, RANDOM_INTERVAL, SAMPLER, SELECTOR = 34, 50, 48, 302
 PACKET_INTERVAL, PACKET_SPACE = 305, 306
@@ -23,6 +23,20 @@ RATE_MAX = 0xFFFFFFFF
 PROBABILITY_MIN = 1 / RATE_MAX
 BOOT_MAX_MS = 1 << 42  # The year 2109; anything later is no clock.
 ALL = "all"
+
+
+TAUGHT = frozenset(
+    {
+        *(INTERVAL, RANDOM_INTERVAL, PACKET_INTERVAL, SIZE, PROBABILITY, ACTIVE_TIMEOUT, BOOT_MS),
+        *INTERFACE_NAMES,
+        APPLICATION_NAME,
+    }
+)
+
+
+def teaches(template: Template) -> bool:
+    """Say whether there is anything to learn from such records."""
+    return any(spec.pen == 0 and spec.id in TAUGHT for spec in template.fields)
 
 
 def learn(stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]]) -> None:

@@ -329,9 +329,12 @@ def _reverse(
 
 
 def _extras(places: dict[tuple[int, int], list[Place]], used: set[Place]) -> tuple[Extra, ...]:
-    extras = []
+    extras: dict[str, Extra] = {}
     for (pen, number), all_places in places.items():
         rest = tuple(place for place in all_places if place not in used)
         if rest and not (pen == 0 and number == PADDING):
-            extras.append(Extra(element_name(pen, number), lookup(pen, number), rest))
-    return tuple(extras)
+            name = element_name(pen, number)
+            if name in extras:  # Vendors give IANA's names to elements of their own.
+                name = f"{name}@{pen}"
+            extras[name] = Extra(name, lookup(pen, number), rest)
+    return tuple(extras.values())

@@ -1,6 +1,7 @@
 """Templates of v9 and IPFIX: read from sets, kept by stream and id."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -8,7 +9,7 @@ from collector.decoded import Reason
 from collector.decoder.headers import IPFIX, V9
 
 VARIABLE = 65_535
-FIELDS_MAX = 4_096
+FIELDS_MAX = 1_000  # No exporter has a tenth of it.
 _SCOPE_PEN = -1  # v9 scope types 1 to 5 are no elements.
 _PAIR = Struct(">HH")
 _LONG = Struct(">L")
@@ -120,11 +121,17 @@ def _read_one(content: bytes, at: int, *, version: int, is_options: bool) -> tup
             (pen,) = _LONG.unpack_from(content, at)
             element &= 0x7FFF
             at += 4
-        fields.append(FieldSpec(pen, element, length))
+        fields.append(_field(pen, element, length))
     if not any(spec.length for spec in fields):
         # Zero octets a record would make endless records.
         raise TemplateError(start, f"template {template_id} has no width")
     return Template(tuple(fields), is_options, scope_count), at
+
+
+@lru_cache(maxsize=16_384)
+def _field(pen: int, element: int, length: int) -> FieldSpec:
+    """Return the one object for equal fields: templates share most of theirs."""
+    return FieldSpec(pen, element, length)
 
 
 def pack(template: Template) -> dict[str, Any]:
@@ -137,5 +144,5 @@ def pack(template: Template) -> dict[str, Any]:
 
 def unpack(packed: dict[str, Any]) -> Template:
     """Read back what ``pack`` wrote."""
-    fields = tuple(FieldSpec(*values) for values in packed["fields"])
+    fields = tuple(_field(*values) for values in packed["fields"])
     return Template(fields, "scope" in packed, packed.get("scope", 0))

@@ -1,10 +1,12 @@
 """Single values of any element, for options and for elements that have no column."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from collector.decoded import Values
 from collector.decoder.plan import Extra, Place, element_name
 from collector.decoder.rows import Rows
 from collector.decoder.templates import VARIABLE, FieldSpec, Template
@@ -15,6 +17,11 @@ SCOPE_NAMES = {1: "system", 2: "interface", 3: "lineCard", 4: "cache", 5: "templ
 _TIMES = frozenset(kind for kind in ElementType if kind.startswith("dateTime"))
 _UNSIGNED = frozenset(kind for kind in ElementType if kind.startswith("unsigned")) | _TIMES
 _SIGNED = frozenset(kind for kind in ElementType if kind.startswith("signed"))
+
+
+LONG_FORM = 256  # An octet of 255 says that two octets of length follow.
+
+Fields = list[tuple[FieldSpec, bytes]]
 
 
 class CutRecordError(Exception):
@@ -46,9 +53,9 @@ def read_value(element: Element | None, raw: bytes) -> Any:
     return f"hex:{raw.hex()}"
 
 
-def read_extras(rows: Rows, extras: tuple[Extra, ...]) -> dict[str, Sequence[Any]]:
+def read_extras(rows: Rows, extras: tuple[Extra, ...]) -> dict[str, Values]:
     """Decode the elements without a column, each as one sequence over the rows."""
-    found: dict[str, Sequence[Any]] = {}
+    found: dict[str, Values] = {}
     for extra in extras:
         columns = [_column(rows, extra.element, place) for place in extra.places]
         if len(columns) == 1:
@@ -58,10 +65,11 @@ def read_extras(rows: Rows, extras: tuple[Extra, ...]) -> dict[str, Sequence[Any
     return found
 
 
-def _column(rows: Rows, element: Element | None, place: Place) -> Sequence[Any]:
+def _column(rows: Rows, element: Element | None, place: Place) -> Values:
     if element is not None and element.type in _UNSIGNED and 0 < place.width <= 8:
-        numbers: list[int] = rows.unsigned(place).tolist()
-        return numbers
+        # Sequences all the same: one array of native numbers.
+        raw_numbers = rows.unsigned(place)
+        return raw_numbers.astype(raw_numbers.dtype.newbyteorder("="))
     raw = rows.raw(place)
     if place.width == VARIABLE or len(raw) < 64:
         return [read_value(element, one) for one in raw]
@@ -72,32 +80,53 @@ def _column(rows: Rows, element: Element | None, place: Place) -> Sequence[Any]:
 
 def read_records(
     content: bytes, template: Template
-) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[tuple[FieldSpec, bytes]]]]:
-    """Yield scope, values and raw fields of each options record; raise where one is cut."""
+) -> Iterator[tuple[bytes, Callable[[], Fields]]]:
+    """Yield each options record, and what reads its fields; raise where one is cut."""
     at = 0
-    fixed = [spec.length if spec.length != VARIABLE else 1 for spec in template.fields]
-    size_min = sum(fixed)
+    size_min = sum(spec.length if spec.length != VARIABLE else 1 for spec in template.fields)
+    is_fixed = all(spec.length != VARIABLE for spec in template.fields)
     while at + size_min <= len(content):
         if len(content) - at < 4 and not any(content[at:]):
             return  # Padding.
-        raw_fields = []
-        for spec in template.fields:
-            length = spec.length
-            if length == VARIABLE:
-                length = content[at] if at < len(content) else 0
-                at += 1
-                if length == 255:
-                    length = int.from_bytes(content[at : at + 2], "big")
-                    at += 2
-            if at + length > len(content):
-                raise CutRecordError
-            raw_fields.append((spec, content[at : at + length]))
-            at += length
-        scope: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        for number, (spec, raw) in enumerate(raw_fields):
-            _add(scope if number < template.scope_count else values, spec, raw)
-        yield scope, values, raw_fields
+        end = at + size_min if is_fixed else at + sum(_sizes(content, at, template))
+        if end > len(content):
+            raise CutRecordError
+        record = content[at:end]
+        yield record, partial(_fields, record, template)
+        at = end
+
+
+def read_options(fields: Fields, template: Template) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decode the fields of an options record: scope and values by name."""
+    scope: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for number, (spec, raw) in enumerate(fields):
+        _add(scope if number < template.scope_count else values, spec, raw)
+    return scope, values
+
+
+def _sizes(content: bytes, at: int, template: Template) -> Iterator[int]:
+    """Yield the octets of each field, with the length in front of a variable one."""
+    for spec in template.fields:
+        size = spec.length
+        if size == VARIABLE:
+            size = 1 + (content[at] if at < len(content) else 0)
+            if size == LONG_FORM:
+                size = 3 + int.from_bytes(content[at + 1 : at + 3], "big")
+        at += size
+        yield size
+
+
+def _fields(record: bytes, template: Template) -> Fields:
+    fields = []
+    at = 0
+    for spec, size in zip(template.fields, _sizes(record, 0, template), strict=True):
+        head = 0
+        if spec.length == VARIABLE:
+            head = 3 if record[at] == LONG_FORM - 1 else 1
+        fields.append((spec, record[at + head : at + size]))
+        at += size
+    return fields
 
 
 def _add(into: dict[str, Any], spec: FieldSpec, raw: bytes) -> None:
