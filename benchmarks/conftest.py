@@ -27,9 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_LOAD_BEFORE = pytest.StashKey[float]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LOAD_BEFORE] = machine.load_average()
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
     machine_info["flowledger"] = {
         **machine.facts(),
+        "load_before": config.stash[_LOAD_BEFORE],
         "copy_gb_per_s": machine.memory_bandwidth(),
         "scale": config.getoption("--scale"),
     }

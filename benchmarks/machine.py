@@ -30,12 +30,17 @@ def facts() -> dict[str, Any]:
         "kernel": platform.release(),
         "system": _system(),
         "rmem_max": _read("/proc/sys/net/core/rmem_max"),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_average": load_average(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "polars")},
         "nfdump": program_version("nfdump", "-V"),
         "tshark": program_version("tshark", "--version"),
     }
+
+
+def load_average() -> float:
+    """Return how many processes wanted a core, over the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def memory_bandwidth() -> list[float]:
