@@ -50,7 +50,7 @@ def is_over(process: psutil.Process) -> bool:
 def test_the_demo_shows_growing_counters_and_leaves_no_process(
     programs: Programs, data: Path, how: str
 ) -> None:
-    limit = ("--seconds", 5) if how == "by time" else ()
+    limit = ("--seconds", 4) if how == "by time" else ()
     demo = programs.start(
         *("demo", "--listen", "127.0.0.1:0", "--data", data, "--subscribers", 100, *limit)
     )

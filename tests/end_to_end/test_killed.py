@@ -67,7 +67,7 @@ def test_a_killed_receiver_loses_what_was_in_its_memory_and_tells_how_much(
 
 
 @pytest.mark.parametrize(
-    ("kills", "speed"), [pytest.param(5, 250), pytest.param(50, 20, marks=pytest.mark.full)]
+    ("kills", "speed"), [pytest.param(4, 300), pytest.param(50, 20, marks=pytest.mark.full)]
 )
 def test_a_killed_follower_goes_on_without_a_row_twice_or_missing(
     programs: Programs, tmp_path: Path, kills: int, speed: float

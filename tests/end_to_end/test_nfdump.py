@@ -15,7 +15,7 @@ from tests.support.programs import Programs
 pytestmark = pytest.mark.foreign
 
 ICMP = (1, 58)
-SIMULATION = ("--duration", "5m", "--speed", 100, "--flat", "--subscribers", 100, "--seed", 5)
+SIMULATION = ("--duration", "5m", "--speed", 200, "--flat", "--subscribers", 100, "--seed", 5)
 
 
 def comparable(flows: pl.DataFrame) -> pl.DataFrame:

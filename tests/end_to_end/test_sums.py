@@ -13,6 +13,7 @@ from tests.support import batches
 from tests.support.programs import Programs, wait_until
 
 KINDS = "v5,v9,ipfix,ipfix7,v9-generic,ipfix-generic,ipfix-named"
+WITH_OPTIONS = ("v9-generic", "ipfix-generic", "ipfix-named")
 # Without element 160, an uptime can be tied to the clock by the whole seconds of the header only.
 INEXACT = "ipfix"
 NO_DROPS = {"kernel": 0, "journal": 0, "refused": 0, "truncated": 0}
@@ -134,6 +135,13 @@ def test_nothing_is_missing_twice_late_or_wrong(run: Run) -> None:
         ledger["flows"].to_list()
         == run.flows["exporter_addr"].value_counts().sort("exporter_addr")["count"].to_list()
     )
+    # Three kinds send four options records beside four templates, the others no options.
+    names = run.flows.group_by("exporter_addr").agg(pl.col("exporter_kind").first())
+    has_options = ledger.join(names, on="exporter_addr")["exporter_kind"].is_in(WITH_OPTIONS)
+    options, templates = ledger["options"], ledger["templates"]
+    assert options.filter(has_options).to_list() == templates.filter(has_options).to_list()
+    assert options.filter(has_options).min() > 4
+    assert options.filter(~has_options).sum() == 0
     zero = (
         *("gap", "gap_uncertain", "gap_datagrams_known", "duplicates", "reordered", "restarts"),
         *("strays", "dropped_kernel", "dropped_journal", "refused", "truncated", "errors"),

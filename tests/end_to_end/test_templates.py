@@ -39,6 +39,8 @@ def test_templates_that_came_once_are_known_ever_after(programs: Programs, tmp_p
     assert ledger.select(pl.col("waiting_sets", "errors", "gap").sum()).row(0) == (0, 0, 0)
     # Two of each kind but v5: for IPv4 and IPv6; and two for options, which three kinds have.
     assert ledger["templates"].sum() == 6 * 2 + 3 * 2
+    # How it samples, and the names of three interfaces.
+    assert ledger["options"].sum() == 3 * (1 + 3)
     _check_from_the_middle(programs, data, flows, tmp_path)
 
 

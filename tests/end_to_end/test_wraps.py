@@ -19,7 +19,7 @@ KEYS = (
 @pytest.mark.parametrize(
     ("duration", "speed", "seeds"),
     [
-        pytest.param("2h", "1200", (3,), id="2 hours"),
+        pytest.param("2h", "2400", (3,), id="2 hours"),
         pytest.param("12h", "1200", (4, 5, 6), id="12 hours", marks=pytest.mark.full),
     ],
 )
