@@ -6,7 +6,6 @@ row is not reached.
 """
 
 import json
-import re
 import statistics
 import sys
 import tomllib
@@ -187,9 +186,10 @@ def _number(value: float) -> str:
 
 
 def _three(value: float) -> str:
-    if value == int(value) or abs(value) >= 100:
+    if abs(value) >= 100:
         return f"{value:,.0f}"
-    return re.sub(r"\.?0+$", "", f"{value:.3g}") if "e" not in f"{value:.3g}" else f"{value:.3g}"
+    text = f"{value:.3g}"
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def _commit(content: dict[str, Any]) -> str:
