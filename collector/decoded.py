@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.schema import Table
+from collector.datagrams import ADDRESS
+from core.schema import Kind, Table
 
 Values = Sequence[Any] | NDArray[Any]
 ExtraRows = tuple[NDArray[np.int64], dict[str, Values]]
@@ -45,11 +46,34 @@ class Problem:
     detail: str = ""
 
 
+NARROW = np.dtype("<u4")  # Four octets as on the wire, for addresses that are all IPv4.
+_MAPPED = np.uint64(0xFFFF0000)  # The last word of ::ffff:0.0.0.0 before the address.
+_HALF = np.uint64(32)
+
+
+def put_ipv4(out: NDArray[Any], raw: NDArray[Any]) -> None:
+    """Write raw network-order IPv4 addresses (``<u4``) as IPv4-mapped ones."""
+    words = out.view("<u8").reshape(-1, 2)
+    words[:, 0] = 0
+    last = raw.astype(np.uint64)
+    last <<= _HALF
+    last |= _MAPPED
+    words[:, 1] = last
+
+
+def widened(raw: NDArray[np.uint32]) -> NDArray[Any]:
+    """Return raw IPv4 addresses in 16 octets."""
+    out = np.empty(len(raw), ADDRESS)
+    put_ipv4(out, raw)
+    return out
+
+
 class Columns:
     """Rows of one table, each column one contiguous array.
 
     Columns of the datagram are kept once for each datagram and spread over the rows when asked
-    for; columns that no record had are zeros that take no memory.
+    for; address columns that are all IPv4 are kept in four octets and widened when asked for;
+    columns that no record had are zeros that take no memory.
     """
 
     __slots__ = ("_arrays", "_per_datagram", "count", "datagram", "extra", "table")
@@ -76,7 +100,9 @@ class Columns:
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         array = self._arrays.get(name)
-        if array is None:
+        if array is not None and array.dtype == NARROW and self.table.by_name[name].kind is Kind.IP:
+            array = self._arrays[name] = widened(array)
+        elif array is None:
             if name in self._per_datagram:
                 array = self._per_datagram[name][self.datagram]
                 self._arrays[name] = array
@@ -84,6 +110,11 @@ class Columns:
                 kind = self.table.by_name[name].kind
                 array = np.broadcast_to(np.zeros((), kind.numpy_code), self.count)
         return array
+
+    def ipv4(self, name: str) -> NDArray[np.uint32] | None:
+        """Return an address column as raw IPv4 octets, if all of it is IPv4 and still narrow."""
+        array = self._arrays.get(name)
+        return array if array is not None and array.dtype == NARROW else None
 
     def has(self, name: str) -> bool:
         """Say whether any record filled this column."""

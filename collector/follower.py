@@ -14,6 +14,7 @@ from collector.decoder.history import FILE_NAME
 from collector.journal.layout import Position
 from collector.journal.problem import Problem
 from collector.journal.reader import Batch, JournalReader
+from collector.memory import keep_freed
 
 JOURNAL = "journal"
 DATAGRAMS_MAX = 4_096  # Enough to gather by layout, few enough to stay in the cache.
@@ -46,6 +47,7 @@ class Follower:
         extra: bool = False,
         state: Mapping[str, Any] | None = None,
     ) -> None:
+        keep_freed()
         start = Position(*state["position"]) if state else None
         self._reader = JournalReader(data / JOURNAL, start=start)
         self.decoder = Decoder(

@@ -126,7 +126,9 @@ def _receiver(args: argparse.Namespace, data: Path) -> Iterator[list[str]]:
 def _simulator(args: argparse.Namespace, listen: str) -> Iterator[None]:
     """Run simulated routers that send to where the receiver listens."""
     host, _, port = listen.rpartition(":")
-    target = f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else listen  # noqa: S104  # Read, not bound.
+    # Only read here, never bound: whoever listens everywhere also listens on loopback.
+    is_any = host in ("0.0.0.0", "[::]")  # noqa: S104
+    target = f"127.0.0.1:{port}" if is_any else listen
     command = [sys.executable, "-P", "-m", "app", "simulate", "--to", target]
     command += ["--duration", SIMULATED_DURATION, "--routers", str(args.routers)]
     command += ["--subscribers", str(args.subscribers), "--connections", "1"]

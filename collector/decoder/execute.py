@@ -10,7 +10,7 @@ from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
 from collector.decoder.fill import Builder, fill
 from collector.decoder.options import learn, row_rates, teaches
-from collector.decoder.pieces import Chunk, Piece, datagrams_of
+from collector.decoder.pieces import Chunk, Piece, all_ipv4, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
 from collector.decoder.rows import variable_rows
@@ -25,7 +25,7 @@ from collector.decoder.values import (
     read_records,
 )
 from collector.decoder.work import MS, Work
-from collector.decoder.wraps import EVIDENCE_PACKETS, WRAP, FullSizes, find_wraps
+from collector.decoder.wraps import EVIDENCE_PACKETS, SAMPLE_MAX, WRAP, FullSizes, find_wraps
 from core.schema import FLOWS, NAT_EVENTS
 
 FOUR_OCTETS = 4
@@ -168,7 +168,8 @@ class Executor:
     def _run_flows(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
         octets = work.datagrams.octets
         pieces = [half for piece in pieces for half in piece.halves(octets)]
-        builder = Builder(FLOWS, sum(piece.count for piece in pieces))
+        count = sum(piece.count for piece in pieces)
+        builder = Builder(FLOWS, count, narrow=all_ipv4(pieces))
         extra: list[ExtraRows] = []
         has_rates = any(piece.plan.sampling for piece in pieces) or self._has_samplers()
         first = 0
@@ -236,10 +237,15 @@ class Executor:
         most = int(packets.max())
         if most < EVIDENCE_PACKETS:
             return
-        stream = chunk.spread(work.stream[chunk.datagram])
-        self._full_sizes.learn(stream, octets, packets, self._mtu)
+        ends = np.cumsum(chunk.counts)
+        sample = slice(None, None, chunk.rows.count // SAMPLE_MAX + 1)
+        sampled = np.arange(chunk.rows.count)[sample]
+        of_set = np.searchsorted(ends, sampled, side="right")
+        streams = work.stream[chunk.datagram[of_set]]
+        self._full_sizes.learn(streams, octets[sample], packets[sample], self._mtu)
         if most <= WRAP // self._mtu:
             return
+        stream = chunk.spread(work.stream[chunk.datagram])
         large = np.flatnonzero(packets > WRAP // self._mtu)
         for number in np.unique(stream[large]).tolist():
             rows = large[stream[large] == number]
@@ -275,20 +281,16 @@ class Executor:
 
     def _clock(self, work: Work, chunk: Chunk) -> RowClock:
         datagram = chunk.datagram
-        uptime = np.zeros(0, np.uint32)
-        if chunk.plan.needs_uptime:
-            by_datagram = work.headers.uptime_ms
-            if chunk.plan.times.boot is None and (by_datagram[datagram] < 0).any():
-                by_datagram = boot_times(work, chunk, self._streams)
-            uptime = chunk.spread(by_datagram[datagram].astype(np.uint32))
-        export_ms, arrival_ms = work.export_ms[datagram], work.arrival_ms[datagram]
-        lag_ms = arrival_ms - export_ms
+        uptime_ms = work.headers.uptime_ms
+        counts_uptime = chunk.plan.needs_uptime and chunk.plan.times.boot is None
+        if counts_uptime and (uptime_ms[datagram] < 0).any():
+            uptime_ms = boot_times(work, chunk, self._streams)
         return RowClock(
-            export_ms=chunk.spread(export_ms),
-            shift_ms=None if work.shift_ms is None else chunk.spread(work.shift_ms[datagram]),
-            uptime_ms=uptime,
-            arrival_ms=chunk.spread(arrival_ms),
-            lag_ms=(int(lag_ms.min()), int(lag_ms.max())),
+            chunk.spread,
+            export_ms=work.export_ms[datagram],
+            arrival_ms=work.arrival_ms[datagram],
+            uptime_ms=uptime_ms[datagram],
+            shift_ms=None if work.shift_ms is None else work.shift_ms[datagram],
         )
 
     def _has_samplers(self) -> bool:

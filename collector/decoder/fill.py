@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.decoded import NARROW, put_ipv4
 from collector.decoder.plan import SWAPPED, Plan, RecordKind
 from collector.decoder.rows import Rows
 from collector.decoder.timing import RowClock, event_times, flow_times
-from collector.decoder.wire import put_ipv4
 from core.schema import Table
 
 ICMP, ICMP6 = 1, 58
@@ -21,13 +21,14 @@ class Builder:
 
     table: Table
     count: int
+    narrow: frozenset[str] = frozenset()  # Address columns that are all IPv4.
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def column(self, name: str, first: int, last: int) -> NDArray[Any]:
         """Return the slice of a column to write; what nobody writes stays zero."""
         array = self.arrays.get(name)
         if array is None:
-            code = self.table.by_name[name].kind.numpy_code
+            code = NARROW if name in self.narrow else self.table.by_name[name].kind.numpy_code
             # The usual batch has one layout, which writes each row of its columns.
             whole = first == 0 and last == self.count
             array = np.empty(self.count, code) if whole else np.zeros(self.count, code)
@@ -91,7 +92,11 @@ def _fill_addresses(builder: Builder, plan: Plan, rows: Rows, first: int, *, tur
         if address.ipv4 is None and address.ipv6 is not None:
             out[:] = rows.view(address.ipv6, "V16")
         elif address.ipv6 is None and address.ipv4 is not None:
-            put_ipv4(out, rows.view(address.ipv4, "<u4"))
+            raw = rows.view(address.ipv4, "<u4")
+            if name in builder.narrow:
+                out[:] = raw
+            else:
+                put_ipv4(out, raw)
         elif address.ipv4 is not None and address.ipv6 is not None:
             # Some exporters send both families and leave the other one zero.
             raw = rows.view(address.ipv4, "<u4")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.decoder.plan import Plan
+from collector.decoder.plan import SWAPPED, Plan
 from collector.decoder.rows import Rows, fixed_rows
 from collector.decoder.wire import Octets
 
@@ -87,6 +87,19 @@ class Piece:
         counts = np.bincount(of_set, minlength=len(self.counts))
         turned = Piece(self.plan, self.datagram, counts, None, rows.take(back), turned=True)
         return [forth, turned]
+
+
+def all_ipv4(pieces: list[Piece]) -> frozenset[str]:
+    """Return the address columns that every record has, and has in IPv4."""
+    columns = [
+        {
+            SWAPPED.get(one.column, one.column) if piece.turned else one.column
+            for one in piece.plan.addresses
+            if one.ipv6 is None
+        }
+        for piece in pieces
+    ]
+    return frozenset(set.intersection(*columns)) if columns else frozenset()
 
 
 def datagrams_of(pieces: list[Piece]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

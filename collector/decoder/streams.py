@@ -112,8 +112,10 @@ class StreamTable:
         place[place == len(self._hashes)] = 0
         found = self._order[place]
         # Compared in full: a hash alone could hand one exporter's data to another.
-        same = (self._words[found] == words).all(axis=1)
-        return np.where(same, found, _UNKNOWN).astype(np.int32)
+        same = self._words[found, 0] == words[:, 0]
+        for column in (1, 2):
+            same &= self._words[found, column] == words[:, column]
+        return found if same.all() else np.where(same, found, np.int32(_UNKNOWN))
 
     def _add(self, addr: bytes, port: int, version: int, domain: int, now_ns: int) -> None:
         key = (addr, port, version, domain)

@@ -1,6 +1,8 @@
 """When flows began and ended, in milliseconds UTC, whatever clock the exporter used."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +16,40 @@ _NTP_EPOCH_S = 2_208_988_800
 DURATION_MAX_MS = 1 << 31  # MikroTik underflows to values above this.
 
 
-@dataclass(frozen=True, slots=True)
 class RowClock:
-    """One value a record: the exporter's clock, and the receiver's to check it by."""
+    """The exporter's clock, and the receiver's to check it by: a value a set, spread on demand."""
 
-    export_ms: NDArray[np.int64]  # Already the arrival where the header's clock was insane.
-    shift_ms: NDArray[np.int64] | None  # What was added to the header's clock; None if nothing.
-    uptime_ms: NDArray[np.uint32]  # Modulo 2**32, as on the wire; empty where nothing needs it.
-    arrival_ms: NDArray[np.int64]
-    lag_ms: tuple[int, int]  # Least and greatest of arrival less export.
+    def __init__(
+        self,
+        spread: Callable[[NDArray[Any]], NDArray[Any]],
+        *,
+        export_ms: NDArray[np.int64],
+        arrival_ms: NDArray[np.int64],
+        uptime_ms: NDArray[np.int64],
+        shift_ms: NDArray[np.int64] | None,
+    ) -> None:
+        self._spread = spread
+        self._arrival_ms = arrival_ms
+        self._uptime_ms = uptime_ms
+        self._shift_ms = shift_ms
+        lag_ms = arrival_ms - export_ms
+        self.lag_ms = (int(lag_ms.min()), int(lag_ms.max()))
+        self.export_ms = spread(export_ms)  # The arrival where the header's clock was insane.
+
+    @property
+    def arrival_ms(self) -> NDArray[np.int64]:
+        """Arrival of each record."""
+        return self._spread(self._arrival_ms)
+
+    @property
+    def uptime_ms(self) -> NDArray[np.uint32]:
+        """The exporter's uptime for each record, modulo 2**32 as on the wire."""
+        return self._spread(self._uptime_ms.astype(np.uint32))
+
+    @property
+    def shift_ms(self) -> NDArray[np.int64] | None:
+        """What was added to the header's clock; None if nothing."""
+        return None if self._shift_ms is None else self._spread(self._shift_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +77,7 @@ def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
         ended_raw = rows.unsigned(end.place).astype(np.uint32)
         age = (uptime - ended_raw).view(np.int32)
         lasted = ended_raw - started_raw
-        ended = clock.export_ms - age
+        ended = clock.export_ms - age.astype(np.int64)
         if _is_sane(age, lasted, clock.lag_ms):
             return Times(ended - lasted, ended, None, 0)
         duration = lasted.astype(np.int64)
@@ -89,19 +116,21 @@ def event_times(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.int6
     for stamp in (times.event, times.start, times.end):
         found = _absolute(rows, stamp, clock, uptime)
         if found is not None:
-            return np.where(is_insane(found, clock.arrival_ms), clock.arrival_ms, found)
+            arrival_ms = clock.arrival_ms
+            return np.where(is_insane(found, arrival_ms), arrival_ms, found)
     return clock.arrival_ms
 
 
 def _checked(
     ended: NDArray[np.int64], duration: NDArray[np.int64], clock: RowClock, cut: int
 ) -> Times:
-    age = clock.arrival_ms - ended
+    arrival_ms = clock.arrival_ms
+    age = arrival_ms - ended
     fallbacks = None
     if len(age) and (age.max() > PAST_MS or age.min() < -FUTURE_MS):
         fallbacks = (age > PAST_MS) | (age < -FUTURE_MS)
-        ended = np.where(fallbacks, clock.arrival_ms, ended)
-        age = clock.arrival_ms - ended
+        ended = np.where(fallbacks, arrival_ms, ended)
+        age = arrival_ms - ended
     age += duration
     if len(age) and age.max() > PAST_MS:
         too_old = age > PAST_MS
@@ -148,7 +177,8 @@ def _absolute(
         fraction = (wide & np.uint64(0xFFFFFFFF)) * np.uint64(1000) >> np.uint64(32)
         seconds = (wide >> np.uint64(32)).astype(np.int64) - _NTP_EPOCH_S
         found = seconds * 1000 + fraction.astype(np.int64)
-    return found if clock.shift_ms is None else found + clock.shift_ms
+    shift_ms = clock.shift_ms
+    return found if shift_ms is None else found + shift_ms
 
 
 def _number(rows: Rows, place: Place) -> NDArray[np.int64]:

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
-_MAPPED = np.uint64(0xFFFF0000)  # The last word of ::ffff:0.0.0.0 before the address.
-_HALF = np.uint64(32)
 
 
 def overlapping(octets: Octets, dtype: str | np.dtype[Any]) -> NDArray[Any]:
@@ -34,16 +32,6 @@ def unsigned(rows: Octets, count: int, size: int, offset: int, width: int) -> ND
     padded = np.zeros((count, 8), np.uint8)
     padded[:, 8 - width :] = np.ndarray((count, width), np.uint8, rows, offset, (size, 1))
     return padded.view(">u8").reshape(count)
-
-
-def put_ipv4(out: NDArray[Any], raw: NDArray[Any]) -> None:
-    """Write raw network-order IPv4 addresses (``<u4``) as IPv4-mapped ones."""
-    words = out.view("<u8").reshape(-1, 2)
-    words[:, 0] = 0
-    last = raw.astype(np.uint64)
-    last <<= _HALF
-    last |= _MAPPED
-    words[:, 1] = last
 
 
 def signed32(values: NDArray[Any]) -> NDArray[np.int64]:

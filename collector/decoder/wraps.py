@@ -36,8 +36,6 @@ class FullSizes:
         self, stream: NDArray[np.int32], octets: NDArray[Any], packets: NDArray[Any], mtu: int
     ) -> None:
         """Look for large flows whose packets were all of one large size."""
-        step = len(packets) // SAMPLE_MAX + 1
-        octets, packets, stream = octets[::step], packets[::step], stream[::step]
         many = np.flatnonzero(packets >= EVIDENCE_PACKETS)[:EVIDENCE_MAX]
         o, p = octets[many], packets[many]
         near = (o >= p * FULL_SIZE_MIN) & (o <= p * mtu)

@@ -111,7 +111,8 @@ class Growing:
         octets = np.empty(kept + BLOCK_OCTETS + MARGIN, np.uint8)
         octets[:kept] = self.octets[used : used + kept]
         # A buffered file fills what it is given; a raw one may stop short, and goes on next time.
-        fresh: int = self._file.readinto(octets.data[kept : kept + BLOCK_OCTETS])  # type: ignore[attr-defined]  # BinaryIO does not name it.
+        room = octets.data[kept : kept + BLOCK_OCTETS]
+        fresh: int = self._file.readinto(room)  # type: ignore[attr-defined]  # Not in BinaryIO.
         self.at_end = not fresh
         size = kept + fresh
         octets[size : size + MARGIN] = 0

@@ -1,3 +1,5 @@
+"""The registry of information elements: whole, quick, and as the schema expects."""
+
 import json
 import os
 import subprocess

@@ -19,7 +19,7 @@ from collector.datagrams import ADDRESS, Datagrams, from_payloads
 from collector.decoded import Columns, Decoded
 from collector.decoder import Decoder
 from core.schema import FLOWS
-from tests.support import encoder, strategies
+from tests.support import damage, encoder, strategies
 from tests.support.encoder import Field
 from tests.support.strategies import (
     ADDRESSES,
@@ -220,7 +220,7 @@ def test_damage_within_one_data_set_leaves_all_others_alone(
     hit = sent[number]
     part = hit.parts[place]
     # The set's id and length stay: a set that claims to be another one is tested below.
-    damaged = part.octets[:4] + data.draw(strategies.overwritten(part.octets[4:]))
+    damaged = part.octets[:4] + data.draw(damage.overwritten(part.octets[4:]))
     before = hit.payload.index(part.octets)
     payload = hit.payload[:before] + damaged + hit.payload[before + len(damaged) :]
     others = tuple(p for index, p in enumerate(hit.parts) if index != place)
@@ -239,7 +239,7 @@ def test_any_damage_to_one_datagram_leaves_other_exporters_alone(
 ) -> None:
     number = data.draw(st.integers(0, len(sent) - 1))
     hit = sent[number]
-    payload = data.draw(strategies.mutations(hit.payload))
+    payload = data.draw(damage.mutations(hit.payload))
     changed = [*sent[:number], Sent(hit.source, payload, ()), *sent[number + 1 :]]
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=2))
     found = decode(changed, cuts=cuts)
