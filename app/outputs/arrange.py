@@ -10,7 +10,7 @@ from app.outputs.extra import extra_coded, json_text
 from app.outputs.factor import factorise
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values
 from app.outputs.text import Texts, address_texts, mac_texts, texts_of
-from collector.decoded import Columns, OptionsRecord
+from collector.decoded import NARROW, Columns, OptionsRecord, widened
 from core.schema import Kind
 
 MS = 1_000_000
@@ -30,7 +30,8 @@ def sheet_of(columns: Columns, fields: tuple[Field, ...]) -> Sheet:
             values.append(coded)
             continue
         kind = columns.table.by_name[field.name].kind
-        array = columns[field.name]
+        narrow = columns.ipv4(field.name)
+        array = columns[field.name] if narrow is None else narrow
         is_same = _is_same(array)
         if is_same:
             array = np.broadcast_to(array[:1].copy(), columns.count)
@@ -104,6 +105,8 @@ def _coded(
             return coded
     if kind is Kind.MAC:
         numbers, picks = factorise(array)
+    elif array.dtype == NARROW:
+        numbers, picks = factorise(array.astype(np.uint64))
     else:
         words = _words(array)
         first, second = words[:, 0], np.ascontiguousarray(words[:, 1])
@@ -126,6 +129,8 @@ def _are_equal(left: NDArray[Any], right: NDArray[Any]) -> bool:
 
 def _texts_of(distinct: NDArray[Any], kind: Kind) -> tuple[Texts, int]:
     """Write distinct values; also return the number of the one that stands for none, or -1."""
+    if distinct.dtype == NARROW:
+        return address_texts(widened(distinct)), -1
     if kind is Kind.MAC:
         texts, is_none = mac_texts(distinct), distinct == 0
     else:
