@@ -1,4 +1,8 @@
-"""Cheap synthetic load for benchmarks: right on the wire, with random values and no story."""
+"""Cheap synthetic load for benchmarks: right on the wire, with an ISP's addresses and no story.
+
+Subscribers and servers recur, few of them often and many seldom, as they do on any router;
+``is_scattered`` draws every address anew instead, which no network does.
+"""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address
@@ -18,6 +22,10 @@ NAMES = Names((b"dns", b"tls", b"quic", b"http", b"bittorrent", b"wireguard", b"
 FIRST_EXPORTER = IPv4Address("10.255.0.1")
 FIRST_SENT_NS = 1_767_571_200 * NS_PER_S  # 2026-01-05T00:00:00Z
 UPTIME_MS = 7 * 86_400_000
+FIRST_SUBSCRIBER = int(IPv4Address("100.64.0.16"))
+FIRST_SERVER = int(IPv4Address("23.0.0.1"))
+FIRST_TRANSLATED = int(IPv4Address("203.0.113.0"))
+SUBSCRIBERS, SERVERS, SERVER_DISTANCE, TRANSLATED, NEXT_HOPS = 20_000, 200_000, 4_099, 256, 4
 
 
 def fixed_load(
@@ -28,6 +36,7 @@ def fixed_load(
     records_per_datagram: tuple[int, int] = (24, 30),
     fields: Fields = 20,
     seed: int = 1,
+    is_scattered: bool = False,
 ) -> list[tuple[str, bytes]]:
     """Return (exporter address, payload), the exporters interleaved, their templates first.
 
@@ -54,7 +63,14 @@ def fixed_load(
             template_timeout_ns=1 << 61,
             domain=0,
         )
-        part = _random_part(rng, layout, mine, sent_ns[turns == turn], framer.boot_ms)
+        part = _random_part(
+            rng,
+            layout,
+            mine,
+            sent_ns[turns == turn],
+            boot_ms=framer.boot_ms,
+            is_scattered=is_scattered,
+        )
         framed.append(framer.frame([part]))
     return _interleave(addresses, framed)
 
@@ -84,7 +100,9 @@ def _random_part(
     layout: Layout | None,
     counts: NDArray[np.int64],
     sent_ns: NDArray[np.int64],
+    *,
     boot_ms: int,
+    is_scattered: bool,
 ) -> Part:
     """Return random flows that ended shortly before their datagram was sent."""
     total = int(counts.sum())
@@ -99,7 +117,7 @@ def _random_part(
         "end_uptime": end_ms - boot_ms,
         "boot_ms": boot_ms,
         "packets": packets,
-        "octets": packets * rng.integers(40, 1500, total),
+        "octets": packets * rng.integers(40, 1499, total) + rng.integers(0, packets),
         "protocol": rng.choice(np.array([6, 17, 1], np.uint8), total, p=[0.7, 0.28, 0.02]),
         "ip_version": 4,
         "tcp_flags": 0x1B,
@@ -107,8 +125,7 @@ def _random_part(
         "dst_mask": 16,
         "vlan": 100,
     }
-    for name in ("src", "dst", "next_hop", "nat_src", "nat_dst"):
-        values[name] = rng.integers(0x0B000000, 0x5F000000, total, np.uint32)
+    values |= _scattered(rng, total) if is_scattered else _isp(rng, total)
     for name in ("in_if", "out_if"):
         values[name] = rng.integers(0, 500, total, np.uint16)
     for name in ("src_port", "dst_port", "nat_src_port", "nat_dst_port", "src_as", "dst_as"):
@@ -117,6 +134,31 @@ def _random_part(
     chosen = rng.integers(0, len(NAMES.texts), total)
     body, bounds = body_of(layout, rows, names=NAMES, chosen=chosen)
     return Part(layout, body, bounds, firsts, counts, sent_ns)
+
+
+def _scattered(rng: np.random.Generator, total: int) -> dict[str, Any]:
+    names = ("src", "dst", "next_hop", "nat_src", "nat_dst")
+    return {name: rng.integers(0x0B000000, 0x5F000000, total, np.uint32) for name in names}
+
+
+def _isp(rng: np.random.Generator, total: int) -> dict[str, Any]:
+    """Return ends of flows: half of them uploads, the others downloads."""
+    subscriber = FIRST_SUBSCRIBER + _seldom(rng, SUBSCRIBERS, total)
+    server = FIRST_SERVER + SERVER_DISTANCE * _seldom(rng, SERVERS, total)
+    is_upload = rng.integers(0, 2, total, np.uint8).astype(np.bool_)
+    translated = FIRST_TRANSLATED + subscriber % TRANSLATED
+    return {
+        "src": np.where(is_upload, subscriber, server).astype(np.uint32),
+        "dst": np.where(is_upload, server, subscriber).astype(np.uint32),
+        "next_hop": (FIRST_SUBSCRIBER - 1 - rng.integers(0, NEXT_HOPS, total)).astype(np.uint32),
+        "nat_src": np.where(is_upload, translated, server).astype(np.uint32),
+        "nat_dst": np.where(is_upload, server, subscriber).astype(np.uint32),
+    }
+
+
+def _seldom(rng: np.random.Generator, count: int, total: int) -> NDArray[np.int64]:
+    """Draw numbers below ``count``, the lower ones more often: density falls as 1 / n."""
+    return (count ** rng.random(total)).astype(np.int64) - 1
 
 
 def _interleave(addresses: Sequence[str], framed: Sequence[Framed]) -> list[tuple[str, bytes]]:
