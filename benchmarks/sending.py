@@ -10,8 +10,10 @@ from simulator.sender import BatchSender, Pace
 
 PROBE_S = 4.0  # Long enough to fill every buffer on the way.
 _FIRST_FACTOR = 1.4
-_BRACKET = 1.08
-_UP, _DOWN = 1.02, 0.95
+_BRACKET = 1.1
+_PROBES_MAX = 9
+_UP_FIRST, _UP, _DOWN = 1.06, 1.02, 0.95
+_STUCK_MAX = 2  # Probes in a row in which asking for more brought no more.
 _SENDER_SHARE = 0.97  # Below this share of the asked rate, the sender is what limits.
 
 
@@ -90,6 +92,7 @@ class Staircase:
     _high: float = float("inf")
     _rate: float = 0.0
     _asked: float = 0.0
+    _stuck: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -98,7 +101,7 @@ class Staircase:
 
     @property
     def is_probing(self) -> bool:
-        return self._high > self._low * _BRACKET
+        return self._high > self._low * _BRACKET and len(self.probes) < _PROBES_MAX
 
     @property
     def seconds(self) -> float:
@@ -119,26 +122,35 @@ class Staircase:
         """Learn from a trial at ``rate``."""
         if not self.is_probing:
             self.full.append(trial)
-            self._rate *= _UP if trial.is_lossless else _DOWN
-            if trial.is_lossless and trial.is_limited_by_sender:
-                self._rate = trial.asked_rate  # Asking for more would bring no more.
+            if not trial.is_lossless:
+                self._rate = trial.rate * _DOWN
+            elif not trial.is_limited_by_sender:
+                has_lost = any(not one.is_lossless for one in self.full)
+                self._rate *= _UP if has_lost else _UP_FIRST
             return
         self.probes.append(trial)
         self._asked = trial.asked_rate
         if not trial.is_lossless:
-            self._high = trial.rate
+            self._high, self._stuck = trial.rate, 0
             if self._low >= self._high:  # It has lost where it did not before: look lower.
                 self._low = self._high / 2
         else:
-            if trial.is_limited_by_sender and trial.rate < self._low * _BRACKET:
-                self._high = self._low  # Asking for more brings no more.
+            gains = trial.rate > self._low * _BRACKET
+            self._stuck = 0 if gains or not trial.is_limited_by_sender else self._stuck + 1
             self._low = max(self._low, trial.rate)
+            if self._stuck == _STUCK_MAX:
+                self._high = self._low
         if not self.is_probing:
-            self._rate = self._low
+            # Where only the sender limits, asking for more than it gave keeps it busy.
+            self._rate = self._asked if self._stuck else self._low or self._high / 2
 
     def lossless_rates(self) -> list[float]:
         return [trial.rate for trial in self.full if trial.is_lossless]
 
     def lossy_rates(self) -> list[float]:
-        """Rates at which it lost: full trials, and probes where no full trial lost."""
-        return [trial.rate for trial in self.full or self.probes if not trial.is_lossless]
+        """Rates at which it lost: in full trials, or in probes where no full trial lost."""
+        full, probes = (
+            [trial.rate for trial in trials if not trial.is_lossless]
+            for trials in (self.full, self.probes)
+        )
+        return full or probes
