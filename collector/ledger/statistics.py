@@ -17,6 +17,9 @@ _SUMS: Final = 9
 # Widths of the bounds, by measurement on tails as heavy as Pareto 1.2: docs/explanation/loss.md.
 _DEVIATIONS: Final = 4.0
 _MISS: Final = 0.005
+# Bernstein's inequality: what datagrams that are rare and poor add to the lower bound's width, at
+# the same probability, exp(-sd^2 / 2).
+_RARE: Final = _DEVIATIONS * _DEVIATIONS / 2 / 3
 # Bounds where nothing has ever been decoded: no datagram holds more flows, no counter of 32 bits
 # more octets.
 _FLOWS_MAX: Final = 64.0
@@ -54,6 +57,7 @@ class Statistics:
         self._half_life = half_life_minutes
         self._sums = np.zeros((0, _SUMS))
         self._most = np.zeros((0, 2))  # Greatest flows, octets.
+        self._short = np.zeros((0, 2))  # The most by which one fell short of the mean, likewise.
         self._minute = np.zeros(0, np.int64)
 
     def add(
@@ -80,12 +84,17 @@ class Statistics:
         most = np.stack([np.maximum.reduceat(value, starts) for value in (f, o)], axis=1)
         self._grow(int(streams.max()) + 1)
         # Runs of one stream lie together; each minute of it ages what came before.
+        lengths = np.diff(starts, append=len(u))
         repeated = np.flatnonzero(streams[1:] == streams[:-1]) + 1
         if len(repeated):
             for turn in _turns(streams):
                 self._take(streams[turn], minutes[turn], sums[turn], most[turn])
         else:
             self._take(streams, minutes, sums, most)
+        means = self._sums[streams][:, [_F, _O]] / np.maximum(self._sums[streams][:, [_U]], 1e-9)
+        for column, value in enumerate((f, o)):
+            short = np.repeat(means[:, column], lengths) * u - value
+            np.maximum.at(self._short[:, column], streams, np.maximum.reduceat(short, starts))
 
     def _take(
         self, streams: NDArray[np.int64], minutes: NDArray[np.int64], sums: Floats, most: Floats
@@ -95,6 +104,7 @@ class Statistics:
         self._minute[streams] = np.maximum(minutes, self._minute[streams])
         self._sums[streams] = self._sums[streams] * weight + sums
         self._most[streams] = np.maximum(self._most[streams] * weight, most)
+        self._short[streams] *= weight
 
     def datagrams_in(self, streams: NDArray[np.int64], units: Floats) -> Floats:
         """Return how many datagrams make so many units, on average."""
@@ -133,7 +143,7 @@ class Statistics:
             )
 
         datagrams, width = spread(units)
-        low = np.maximum(units * ratio - width, 0.0)
+        low = np.maximum(units * ratio - width - _RARE * self._short[streams, amount.most], 0.0)
         low[datagrams < 1.0] = 0.0
         datagrams, width = spread(units + more)
         # The tail that has not been seen: the chance that one of n lost datagrams exceeds the
@@ -152,6 +162,7 @@ class Statistics:
     def _grow(self, count: int) -> None:
         self._sums = grown(self._sums, count)
         self._most = grown(self._most, count)
+        self._short = grown(self._short, count)
         self._minute = grown(self._minute, count)
 
     def snapshot(self) -> dict[str, Any]:
@@ -159,6 +170,7 @@ class Statistics:
         return {
             "sums": pack(self._sums),
             "most": pack(self._most),
+            "short": pack(self._short),
             "minute": pack(self._minute),
         }
 
@@ -166,6 +178,7 @@ class Statistics:
         """Take over a snapshot."""
         self._sums = unpack(state["sums"])
         self._most = unpack(state["most"])
+        self._short = unpack(state["short"])
         self._minute = unpack(state["minute"])
 
 

@@ -1,6 +1,8 @@
 """A bad network between routers and receiver: the ledger names every loss, and nothing else."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from simulator.isp import Isp
 from simulator.profile import Faults, Profile
 from tests.end_to_end import spoiled
 from tests.support import batches
@@ -40,6 +43,20 @@ LONG = {
 }
 
 
+@pytest.fixture
+def isps() -> Iterator[Callable[..., Isp]]:
+    """Make simulated ISPs; remove their temporary files."""
+    with ExitStack() as stack:
+
+        def make(profile: Profile, seed: int) -> Isp:
+            isp = spoiled.spoiled(profile, seed)
+            assert isp.flow_log is not None
+            stack.callback(isp.flow_log.close)
+            return isp
+
+        yield make
+
+
 def profile(case: Case) -> Profile:
     """Return an ISP whose simulated time ends about now."""
     now_ms = time.time_ns() // 1_000_000_000 * 1000  # Of whole seconds, so that it repeats.
@@ -62,10 +79,10 @@ def profile(case: Case) -> Profile:
     ],
 )
 def test_the_ledger_names_every_gap_in_its_unit(
-    programs: Programs, tmp_path: Path, case: Case
+    programs: Programs, isps: Callable[..., Isp], tmp_path: Path, case: Case
 ) -> None:
     data, lake = tmp_path / "data", tmp_path / "lake"
-    isp = spoiled.spoiled(profile(case), case.seed)
+    isp = isps(profile(case), case.seed)
     collector = programs.collect(data)
     sent = spoiled.send(isp, collector.address, seconds=case.seconds, speed=case.speed)
     kept = collector.stop()
@@ -93,7 +110,6 @@ def test_the_ledger_names_every_gap_in_its_unit(
     assert v5["lost_flows"].to_list() == v5["flows_lost"].to_list()
     assert isp.flow_log is not None
     _assert_same_flows(batches.flows(lake), isp.flow_log.frame().filter(~pl.col("is_lost")))
-    isp.flow_log.close()
 
 
 def _assert_totals(ledger: pl.DataFrame, truth: pl.DataFrame) -> None:

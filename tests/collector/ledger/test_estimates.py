@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from collector.ledger.statistics import Statistics
 from tests.collector.ledger import traffic
 
 CASES = [
@@ -63,6 +64,25 @@ def test_bounds_of_a_long_loss_are_near(sizes: Callable[..., np.ndarray]) -> Non
     assert (minutes.rows["lost_octets_high"][long] < 2 * truth).all()
     assert (minutes.rows["lost_octets_low"][long] > truth / 2).all()
     assert (minutes.rows["lost_flows_high"][long] < 1.2 * minutes.flows[long]).all()
+
+
+def test_several_poor_datagrams_lost_by_chance_are_within_the_bound() -> None:
+    """One of twenty datagrams holds four options and no flows; of 25 lost, many may be of those."""
+    random = np.random.default_rng(1)
+    is_options = random.random(5_000) < 0.05
+    units = np.where(is_options, 4, random.integers(1, 13, 5_000))
+    flows = np.where(is_options, 0, units)
+    statistics = Statistics(half_life_minutes=60)
+    stream = np.zeros(1, np.int64)
+    statistics.add(stream, stream, stream, units=units, flows=flows, octets=flows * 100)
+    outside = 0
+    for _ in range(4_000):
+        lost = random.integers(0, 5_000, 25)
+        gap = np.array([float(units[lost].sum())])
+        found = statistics.flows(stream, gap, np.zeros(1))
+        assert found.low > found.middle * 0.7
+        outside += not found.low[0] <= flows[lost].sum() <= found.high[0]
+    assert outside == 0
 
 
 def test_v5_counts_lost_flows_exactly() -> None:
