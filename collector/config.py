@@ -13,9 +13,12 @@ class Config:
     """What the decoder keeps at most, and how it reads what is ambiguous."""
 
     streams_max: int = setting(65_536, doc="Streams (exporter, version, domain) kept at once.")
+    streams_per_exporter_max: int = setting(
+        1_024, doc="Streams of one exporter, so that none can take the place of others."
+    )
     templates_per_stream_max: int = setting(512, doc="Templates kept for one stream.")
     template_fields_max: int = setting(
-        500_000, doc="Fields of all templates together, which bounds their memory."
+        200_000, doc="Fields of all templates together, which bounds their memory."
     )
     waiting_sets_max: int = setting(
         200_000, doc="Data sets that may wait for their template at once."
@@ -30,6 +33,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in (
             "streams_max",
+            "streams_per_exporter_max",
             "templates_per_stream_max",
             "template_fields_max",
             "waiting_sets_max",

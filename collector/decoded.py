@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TOO_MANY_TEMPLATES = "too_many_templates"
     TOO_MANY_WAITING = "too_many_waiting"
     UNKNOWN_ENTERPRISE = "unknown_enterprise"  # Fields skipped by their length.
+    VALUE_TOO_WIDE = "value_too_wide"  # Does not fit its column: zero there, whole in extra.
     CLOCK_FALLBACK = "clock_fallback"  # Stamps replaced by the arrival.
     DURATION_CUT = "duration_cut"  # A duration that cannot be: taken as zero.
 

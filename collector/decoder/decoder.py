@@ -12,15 +12,17 @@ from collector.decoded import Decoded, OptionsRecord, Reason
 from collector.decoder import headers as wire_headers
 from collector.decoder import sets as wire_sets
 from collector.decoder.accounting import Accounts
+from collector.decoder.boot import notice_restarts
 from collector.decoder.execute import Executor, Result
 from collector.decoder.headers import V5
 from collector.decoder.history import History
 from collector.decoder.known import Change, KnownTemplates
 from collector.decoder.learner import UNKNOWN, Learner
+from collector.decoder.plan import Plan
 from collector.decoder.problems import Problems, to_problems
 from collector.decoder.state import pack_streams, unpack_streams
 from collector.decoder.streams import Stream, StreamTable
-from collector.decoder.waiting import Fetch, Waiting
+from collector.decoder.waiting import Fetch, Released, Waiting
 from collector.decoder.work import MS, Work, join_columns, prepare, with_arrival
 from collector.ledger import LossLedger
 from collector.ledger.duplicates import SamePayload
@@ -44,7 +46,10 @@ class Decoder:
         history: History | None = None,
     ) -> None:
         self._config = config
-        self._streams = StreamTable(streams_max=config.streams_max)
+        self._streams = StreamTable(
+            streams_max=config.streams_max,
+            per_exporter_max=config.streams_per_exporter_max,
+        )
         self._templates = KnownTemplates(
             per_stream_max=config.templates_per_stream_max,
             fields_max=config.template_fields_max,
@@ -94,13 +99,15 @@ class Decoder:
         if not len(datagrams):
             return self._decoded([self._executor.empty()])
         work = self._prepare(datagrams)
-        sets = wire_sets.find(datagrams, work.headers, work.usable, self._problems)
+        notice_restarts(work, self._streams.streams)
+        sets = wire_sets.find(work.datagrams, work.headers, work.usable, self._problems)
         changes = self._learner.learn(work, sets)
         data = self._data_sets(work, sets)
         plan_of_set, plans = self._learner.assign(work, sets, data, changes)
         chosen = sets.take(data)
         # What waits since earlier batches, before anything of this one is put to wait.
         released = self._release(changes)
+        self._problems.bind(work.datagrams, work.stream)
         self._hold(work, chosen, plan_of_set)
         result = self._executor.run(work, chosen, plan_of_set, plans)
         self._accounts.observe(work, chosen, plan_of_set, result, broken=sets.broken)
@@ -133,13 +140,15 @@ class Decoder:
         self._now_ns = state["now_ns"]
 
     def _prepare(self, datagrams: Datagrams) -> Work:
-        headers = wire_headers.parse(datagrams, self._problems)
+        headers = wire_headers.parse(datagrams)
+        known_arrival = int(datagrams.received_ns.max())
         datagrams = with_arrival(datagrams, headers)
         port = self._port_keys(datagrams)
         stream = self._streams.index(
             datagrams.addr, port, headers.version, headers.domain, datagrams.received_ns
         )
         self._problems.bind(datagrams, stream)
+        wire_headers.report(datagrams, headers, self._problems)
         usable = stream >= 0
         if not usable.all():
             refused = ~usable & (headers.version > 0)
@@ -148,7 +157,8 @@ class Decoder:
             datagrams, stream=stream, version=headers.version, sequence=headers.sequence
         )
         work = prepare(datagrams, headers, stream, usable)
-        self._now_ns = max(self._now_ns, int(work.arrival_ms.max()) * MS)
+        # Only a receiver's clock tells time; a file's export times may be anything.
+        self._now_ns = max(self._now_ns, known_arrival)
         return work
 
     def _port_keys(self, datagrams: Datagrams) -> NDArray[np.uint16]:
@@ -167,7 +177,8 @@ class Decoder:
 
     def _hold(self, work: Work, sets: wire_sets.Sets, plan_of_set: NDArray[np.int64]) -> None:
         """Put sets without a template to wait."""
-        missing = np.flatnonzero(plan_of_set == UNKNOWN)
+        # An empty set holds nothing worth waiting for.
+        missing = np.flatnonzero((plan_of_set == UNKNOWN) & (sets.end > sets.start))
         if not len(missing):
             return
         index = sets.datagram[missing]
@@ -187,34 +198,41 @@ class Decoder:
         results = []
         for key, change in changes.items():
             known = next((known for _, known in change.steps if known is not None), None)
-            released = self._waiting.release(key) if known is not None else None
-            if released is None or known is None:
+            if known is None:
                 continue
-            datagrams, sets, lost = released
-            stream = key >> 16
-            self._ledger.count("released_sets", stream, self._now_ns, len(sets))
-            if lost:
-                self._ledger.count("expired_sets", stream, self._now_ns, lost)
-            if not len(sets):
-                continue
-            headers = wire_headers.parse(datagrams, Problems())
-            datagrams = with_arrival(datagrams, headers)
-            self._problems.bind(datagrams, np.full(len(datagrams), stream, np.int32))
-            every = np.ones(len(datagrams), np.bool_)
-            work = prepare(datagrams, headers, np.full(len(datagrams), stream, np.int32), every)
-            plan = self._templates.plan(known)
-            result = self._executor.run(work, sets, np.zeros(len(sets), np.int64), [plan])
-            results.append(result)
-            self._accounts.settle(work, sets, stream, result)
+            for released in self._waiting.release(key):
+                self._ledger.count("expired_sets", key >> 16, self._now_ns, released.lost)
+                if len(released.sets):
+                    plan = self._templates.plan(known)
+                    results.append(self._decode_released(released, key >> 16, plan))
         return results
+
+    def _decode_released(self, released: Released, stream: int, plan: Plan) -> Result:
+        sets = released.sets
+        streams = np.full(len(released.datagrams), stream, np.int32)
+        headers = wire_headers.parse(released.datagrams)
+        datagrams = with_arrival(released.datagrams, headers)
+        self._problems.bind(datagrams, streams)
+        work = prepare(datagrams, headers, streams, np.ones(len(datagrams), np.bool_))
+        self._ledger.count_many(
+            "released_sets",
+            streams[sets.datagram],
+            work.arrival_ms[sets.datagram] * MS,
+            np.ones(len(sets), np.int64),
+        )
+        result = self._executor.run(work, sets, np.zeros(len(sets), np.int64), [plan])
+        self._accounts.settle(work, sets, stream, result)
+        return result
 
     def _expire(self) -> None:
         if self._waiting.count:
             self._give_up(self._now_ns - int(self._config.waiting_max * SECOND))
 
     def _give_up(self, before_ns: int) -> None:
-        for key, number in self._waiting.expire(before_ns):
-            self._ledger.count("expired_sets", key >> 16, self._now_ns, number)
+        gone = self._waiting.expire(before_ns)
+        streams = (gone["key"] >> 16).astype(np.int32)
+        ones = np.ones(len(gone), np.int64)
+        self._ledger.count_many("expired_sets", streams, gone["received_ns"], ones)
 
     def _decoded(self, results: list[Result]) -> Decoded:
         found = self._problems.take()

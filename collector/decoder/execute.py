@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from collector.config import Config
 from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
-from collector.decoder.fill import Builder, fill
-from collector.decoder.options import learn, row_rates, teaches
+from collector.decoder.fill import Builder, Filled, fill
+from collector.decoder.options import ALL, RateChange, learn, row_rates, teaches
 from collector.decoder.pieces import Chunk, Piece, all_ipv4, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
@@ -29,6 +29,7 @@ from collector.decoder.wraps import EVIDENCE_PACKETS, SAMPLE_MAX, WRAP, FullSize
 from core.schema import FLOWS, NAT_EVENTS
 
 FOUR_OCTETS = 4
+OCTETS_MAX = 1 << 44  # No flow carries more; a batch of them still adds up without overflow.
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Result:
     flows_of_datagram: NDArray[np.int64]
     octets_of_datagram: NDArray[np.int64]
     broken: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    # Rates that options changed within the batch: stream, datagram, what was before.
+    rate_changes: list[tuple[int, int, RateChange]] = field(default_factory=list)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def count(self, column: str, datagram: NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
@@ -88,8 +91,9 @@ class Executor:
         result = self.empty()
         result.records = np.zeros(datagrams, np.int64)
         pieces: dict[RecordKind, list[Piece]] = {kind: [] for kind in RecordKind}
-        # Sixteen bits are sorted by radix, and no batch has more layouts.
-        order = np.argsort(plan_of_set.astype(np.int16), kind="stable")
+        # Sixteen bits are sorted by radix.
+        width = np.int16 if len(plans) < 1 << 15 else np.int32
+        order = np.argsort(plan_of_set.astype(width), kind="stable")
         bounds = np.searchsorted(plan_of_set[order], np.arange(len(plans) + 1))
         # Options first: they say how the flows beside them were sampled.
         numbers = sorted(range(len(plans)), key=lambda n: plans[n].kind is not RecordKind.OPTIONS)
@@ -102,8 +106,8 @@ class Executor:
                 self._run_options(work, sets.take(chosen), plan, result)
                 continue
             piece = self._piece(work, sets.take(chosen), plan, result)
-            if piece.count:
-                pieces[plan.kind].append(piece)
+            for part in piece.parts(work.datagrams.octets):
+                pieces[part.plan.kind].append(part)
         self._spread_rates(work)
         result.flows = self._run_flows(work, pieces[RecordKind.FLOW], result)
         result.nat_events = self._run_nat(work, pieces[RecordKind.NAT], result)
@@ -145,7 +149,9 @@ class Executor:
                     # Exporters repeat themselves: the same record teaches nothing new.
                     if (stream_number, record) not in known:
                         known.add((stream_number, record))
-                        learn(stream, fields())
+                        change = learn(stream, fields())
+                        if change is not None:
+                            result.rate_changes.append((stream_number, datagram, change))
                     if self._extra:
                         result.options.append(
                             _options_record(
@@ -158,16 +164,36 @@ class Executor:
         np.add.at(result.records, sets.datagram, counts)
         result.count("options", sets.datagram, counts)
 
+    def _undo_rates(
+        self,
+        work: Work,
+        chunk: Chunk,
+        out: NDArray[np.uint32],
+        changes: list[tuple[int, int, RateChange]],
+    ) -> None:
+        """Give records before a change of their rate the rate of then."""
+        datagram = chunk.spread(chunk.datagram)
+        stream = work.stream[datagram]
+        now = {number: dict(self._streams[number].samplers) for number, _, _ in changes}
+        for number, at, change in reversed(changes):
+            samplers = self._streams[number].samplers
+            samplers[change.key] = change.former
+            chosen = (stream == number) & (datagram < at)
+            rate = np.full(chunk.rows.count, samplers.get(ALL, 1), np.uint32)
+            rates = row_rates(chunk.plan, chunk.rows, stream, rate, self._streams)
+            out[chosen] = (rate if rates is None else rates)[chosen]
+        for number, samplers in now.items():
+            self._streams[number].samplers.update(samplers)
+
     def _spread_rates(self, work: Work) -> None:
         """Apply what options say of whole streams to their datagrams."""
         for number, stream in enumerate(self._streams):
-            rate = stream.samplers.get("all") if stream.samplers else None
+            rate = stream.samplers.get(ALL) if stream.samplers else None
             if rate is not None:
                 work.rate[(work.stream == number) & (work.headers.sampling == 0)] = rate
 
     def _run_flows(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
         octets = work.datagrams.octets
-        pieces = [half for piece in pieces for half in piece.halves(octets)]
         count = sum(piece.count for piece in pieces)
         builder = Builder(FLOWS, count, narrow=all_ipv4(pieces))
         extra: list[ExtraRows] = []
@@ -207,29 +233,23 @@ class Executor:
         found = fill(
             builder, chunk.plan, chunk.rows, first, self._clock(work, chunk), turned=chunk.turned
         )
-        if found.fallbacks is not None:
-            datagram = chunk.spread(chunk.datagram)[found.fallbacks]
-            self._note_fallbacks(work, datagram, result)
-        elif work.shift_ms is not None:
-            datagram = chunk.spread(chunk.datagram)
-            self._note_fallbacks(work, datagram[work.shift_ms[datagram] != 0], result)
-        if found.durations_cut:
-            self._problems.add(
-                Reason.DURATION_CUT,
-                work.datagrams,
-                int(chunk.datagram[0]),
-                count=found.durations_cut,
-            )
+        self._note(work, chunk, found, result)
         if has_rates:
             rate = chunk.spread(work.rate[chunk.datagram])
             stream = chunk.spread(work.stream[chunk.datagram])
             rates = row_rates(chunk.plan, chunk.rows, stream, rate, self._streams)
-            builder.column("sampling_rate", first, last)[:] = rate if rates is None else rates
+            out = builder.column("sampling_rate", first, last)
+            out[:] = rate if rates is None else rates
+            if result.rate_changes:
+                self._undo_rates(work, chunk, out, result.rate_changes)
         self._repair(work, builder, chunk, first)
 
     def _repair(self, work: Work, builder: Builder, chunk: Chunk, first: int) -> None:
-        place = chunk.plan.numbers.get("octets")
-        if place is None or place.width != FOUR_OCTETS or "packets" not in chunk.plan.numbers:
+        numbers = chunk.plan.numbers
+        if chunk.turned and chunk.plan.reverse is not None:
+            numbers = chunk.plan.reverse.numbers
+        place = numbers.get("octets")
+        if place is None or place.width != FOUR_OCTETS or "packets" not in numbers:
             return
         last = first + chunk.rows.count
         octets = builder.arrays["octets"][first:last]
@@ -263,7 +283,8 @@ class Executor:
         first = 0
         for piece in pieces:
             for chunk in piece.chunks(work.datagrams.octets):
-                fill(builder, chunk.plan, chunk.rows, first, self._clock(work, chunk))
+                found = fill(builder, chunk.plan, chunk.rows, first, self._clock(work, chunk))
+                self._note(work, chunk, found, result)
                 if self._extra and chunk.plan.extras:
                     values = read_extras(chunk.rows, chunk.plan.extras)
                     extra.append((np.arange(first, first + chunk.rows.count), values))
@@ -296,12 +317,22 @@ class Executor:
     def _has_samplers(self) -> bool:
         return any(stream.samplers for stream in self._streams)
 
-    def _note_fallbacks(self, work: Work, datagram: NDArray[np.int64], result: Result) -> None:
-        if len(datagram):
+    def _note(self, work: Work, chunk: Chunk, found: Filled, result: Result) -> None:
+        """Count what had to be mended, for the datagrams that it came in."""
+        fallbacks = found.fallbacks
+        if work.shift_ms is not None:
+            shifted = chunk.spread(work.shift_ms[chunk.datagram] != 0)
+            fallbacks = shifted if fallbacks is None else shifted | fallbacks
+        if fallbacks is not None and fallbacks.any():
+            datagram = chunk.spread(chunk.datagram)[fallbacks]
             result.count("clock_fallbacks", datagram, np.ones(len(datagram), np.int64))
-            self._problems.add(
-                Reason.CLOCK_FALLBACK, work.datagrams, int(datagram[0]), count=len(datagram)
-            )
+            self._problems.add_many(Reason.CLOCK_FALLBACK, work.datagrams, datagram)
+        if found.durations_cut is not None:
+            datagram = chunk.spread(chunk.datagram)[found.durations_cut]
+            self._problems.add_many(Reason.DURATION_CUT, work.datagrams, datagram)
+        if found.too_wide:
+            first = int(chunk.datagram[0])
+            self._problems.add(Reason.VALUE_TOO_WIDE, work.datagrams, first, count=found.too_wide)
 
     def _count_others(self, pieces: list[Piece], result: Result) -> None:
         datagram, counts = datagrams_of(pieces)
@@ -317,6 +348,8 @@ def _sum_octets(
     full = np.flatnonzero(counts)
     if octets is not None and len(full):
         starts = (np.cumsum(counts) - counts)[full]
+        if int(octets.max()) > OCTETS_MAX:
+            octets = np.minimum(octets, np.uint64(OCTETS_MAX))
         np.add.at(sums, datagram[full], np.add.reduceat(octets, starts).astype(np.int64))
     return sums
 

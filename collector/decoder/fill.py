@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoded import NARROW, put_ipv4
-from collector.decoder.plan import SWAPPED, Plan, RecordKind
+from collector.decoder.plan import SWAPPED, Place, Plan, RecordKind
 from collector.decoder.rows import Rows
 from collector.decoder.timing import RowClock, event_times, flow_times
 from core.schema import Table
@@ -49,7 +49,8 @@ class Filled:
     """What filling one slice found out."""
 
     fallbacks: NDArray[np.bool_] | None = None
-    durations_cut: int = 0
+    durations_cut: NDArray[np.bool_] | None = None
+    too_wide: int = 0
 
 
 def fill(
@@ -57,11 +58,12 @@ def fill(
 ) -> Filled:
     """Write ``rows`` from row ``first`` on; ``turned`` writes the reverse half of them."""
     last = first + rows.count
-    _fill_numbers(builder, plan, rows, first, turned=turned)
+    too_wide = _fill_numbers(builder, plan, rows, first, turned=turned)
     _fill_addresses(builder, plan, rows, first, turned=turned)
     if plan.kind is RecordKind.NAT:
-        builder.column("event_at", first, last)[:] = event_times(rows, plan.times, clock)
-        return Filled()
+        event_ms, fallbacks = event_times(rows, plan.times, clock)
+        builder.column("event_at", first, last)[:] = event_ms
+        return Filled(fallbacks, None, too_wide)
     _fill_icmp(builder, plan, rows, first)
     times = plan.times
     if turned and plan.reverse is not None and plan.reverse.times is not None:
@@ -69,19 +71,38 @@ def fill(
     found = flow_times(rows, times, clock)
     builder.column("started_at", first, last)[:] = found.started_ms
     builder.column("ended_at", first, last)[:] = found.ended_ms
-    return Filled(found.fallbacks, found.durations_cut)
+    return Filled(found.fallbacks, found.durations_cut, too_wide)
 
 
-def _fill_numbers(builder: Builder, plan: Plan, rows: Rows, first: int, *, turned: bool) -> None:
+def _fill_numbers(builder: Builder, plan: Plan, rows: Rows, first: int, *, turned: bool) -> int:
     last = first + rows.count
+    too_wide = 0
     reverse = plan.reverse.numbers if turned and plan.reverse is not None else {}
     for name, place in plan.numbers.items():
         if turned and (name in ("octets", "packets") or name in reverse):
             continue
-        target = SWAPPED.get(name, name) if turned else name
-        builder.column(target, first, last)[:] = rows.unsigned(place)
+        out = builder.column(SWAPPED.get(name, name) if turned else name, first, last)
+        too_wide += _put(out, rows, place)
+        for other in plan.alternates.get(name, ()):
+            chosen = np.flatnonzero(out == 0)
+            if len(chosen):
+                spare = np.zeros(rows.count, out.dtype)
+                too_wide += _put(spare, rows, other)
+                out[chosen] = spare[chosen]
     for name, place in reverse.items():
-        builder.column(name, first, last)[:] = rows.unsigned(place)
+        too_wide += _put(builder.column(name, first, last), rows, place)
+    return too_wide
+
+
+def _put(out: NDArray[Any], rows: Rows, place: Place) -> int:
+    """Write one field; a value too wide for its column becomes zero. Return how many were."""
+    values = rows.unsigned(place)
+    if place.width <= out.dtype.itemsize:
+        out[:] = values
+        return 0
+    wide = values > np.iinfo(out.dtype).max
+    out[:] = np.where(wide, 0, values)
+    return int(np.count_nonzero(wide))
 
 
 def _fill_addresses(builder: Builder, plan: Plan, rows: Rows, first: int, *, turned: bool) -> None:

@@ -62,14 +62,16 @@ class Headers:
     body: NDArray[np.int64]  # First octet behind the header.
     end: NDArray[np.int64]
     sampling: NDArray[np.uint32]  # From a v5 header, else 0.
+    is_short: NDArray[np.bool_]  # Ends within its header.
+    is_mismatched: NDArray[np.bool_]  # Its length or count is not the datagram's.
 
     def take(self, chosen: NDArray[Any]) -> "Headers":
         """Return the headers of some of the datagrams."""
         return Headers(*(getattr(self, name)[chosen] for name in self.__slots__))
 
 
-def parse(datagrams: Datagrams, problems: Problems) -> Headers:
-    """Parse the headers; what is too short or of another version is counted and left at 0."""
+def parse(datagrams: Datagrams) -> Headers:
+    """Parse the headers; what is too short or of another version is left at 0."""
     count = len(datagrams)
     starts, lengths = datagrams.starts, datagrams.lengths
     wire_version = np.zeros(count, np.uint16)
@@ -87,20 +89,26 @@ def parse(datagrams: Datagrams, problems: Problems) -> Headers:
         body=starts.copy(),
         end=starts + lengths,
         sampling=np.zeros(count, np.uint32),
+        is_short=lengths < 2,
+        is_mismatched=np.zeros(count, np.bool_),
     )
-    known = np.zeros(count, np.bool_)
     for version in (V5, V9, IPFIX, V1):
         of_version = wire_version == version
         if of_version.any():
-            known |= of_version
             long_enough = lengths >= HEADER_SIZE[version]
+            headers.is_short |= of_version & ~long_enough
             chosen = np.flatnonzero(of_version & long_enough)
             if len(chosen):
-                _parse_version(datagrams, headers, version, chosen, problems)
-            problems.add_many(Reason.SHORT_DATAGRAM, datagrams, of_version & ~long_enough)
-    if not known.all():
-        problems.add_many(Reason.UNKNOWN_VERSION, datagrams, ~known)
+                _parse_version(datagrams, headers, version, chosen)
     return headers
+
+
+def report(datagrams: Datagrams, headers: Headers, problems: Problems) -> None:
+    """Count what is wrong with the headers of a batch."""
+    problems.add_many(Reason.SHORT_DATAGRAM, datagrams, headers.is_short)
+    unknown = (headers.version == 0) & ~headers.is_short
+    problems.add_many(Reason.UNKNOWN_VERSION, datagrams, unknown)
+    problems.add_many(Reason.LENGTH_MISMATCH, datagrams, headers.is_mismatched, octet=2)
 
 
 def _parse_version(
@@ -108,7 +116,6 @@ def _parse_version(
     headers: Headers,
     version: int,
     chosen: NDArray[np.int64],
-    problems: Problems,
 ) -> None:
     size = HEADER_SIZE[version]
     starts, lengths = datagrams.starts[chosen], datagrams.lengths[chosen]
@@ -121,21 +128,18 @@ def _parse_version(
         promised = rows["count"].astype(np.int64)
         record_size = np.full(len(chosen), RECORD_SIZE[version])
         if version == V1:
-            is_long = promised * RECORD_SIZE[V1] + size == lengths
-            record_size[~is_long] = V1_SHORT_RECORD
+            record_size[promised * V1_SHORT_RECORD + size == lengths] = V1_SHORT_RECORD
         records = np.minimum((lengths - size) // record_size, promised)
         headers.records[chosen] = records
         headers.record_size[chosen] = record_size
         headers.promised[chosen] = promised
         headers.end[chosen] = headers.body[chosen] + records * record_size
-        mismatch = promised * record_size + size != lengths
-        if mismatch.any():
-            problems.add_many(Reason.LENGTH_MISMATCH, datagrams, chosen[mismatch], octet=2)
+        headers.is_mismatched[chosen] = promised * record_size + size != lengths
     if version == IPFIX:
         promised = rows["length"].astype(np.int64)
         mismatch = promised != lengths
         if mismatch.any():
-            problems.add_many(Reason.LENGTH_MISMATCH, datagrams, chosen[mismatch], octet=2)
+            headers.is_mismatched[chosen] = mismatch
             cut = (promised >= size) & (promised < lengths)
             headers.end[chosen] = starts + np.where(cut, promised, lengths)
     else:

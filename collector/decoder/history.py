@@ -14,6 +14,7 @@ from collector.decoder.templates import Template, pack, unpack
 
 FILE_NAME = "templates.jsonl"
 VERSIONS_MAX = 64  # Layouts kept of one key; the oldest give way.
+ENTRIES_MAX = 32_768  # Of all keys together, in memory and in the file.
 
 _Key = tuple[str, int, int, int, int]
 
@@ -23,6 +24,7 @@ class History:
 
     def __init__(self, path: Path | None = None, *, is_writable: bool = False) -> None:
         self._path = path if is_writable else None
+        self._entries = 0
         self._since: dict[_Key, list[int]] = {}
         self._templates: dict[_Key, list[Template | None]] = {}
         if path is not None and path.exists():
@@ -34,13 +36,14 @@ class History:
         known = self._templates.get(key)
         if known and known[-1] == template:
             return
+        if template is None and not known:
+            return  # The end of something that never was.
+        if self._entries >= ENTRIES_MAX:
+            self._halve()
         self._keep(key, now_ns, template)
         if self._path is not None:
-            entry: dict[str, Any] = {"key": key, "since_ns": now_ns}
-            if template is not None:
-                entry["template"] = pack(template)
             with self._path.open("a", encoding="ascii") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(_line(key, now_ns, template))
 
     def at(self, stream: Stream, number: int, when_ns: int) -> Template | None:
         """Return the template that was in force at a time."""
@@ -54,11 +57,28 @@ class History:
         place = bisect_right(since, since_ns)
         since.insert(place, since_ns)
         templates.insert(place, template)
+        self._entries += 1
         if len(since) > VERSIONS_MAX:
             del since[0], templates[0]
+            self._entries -= 1
+
+    def _halve(self) -> None:
+        """Forget the keys that changed longest ago, here and in the file."""
+        keys = sorted(self._since, key=lambda key: self._since[key][-1])
+        for key in keys[: len(keys) // 2 + 1]:
+            self._entries -= len(self._since.pop(key))
+            del self._templates[key]
+        if self._path is not None:
+            temporary = self._path.with_suffix(".part")
+            with temporary.open("w", encoding="ascii") as file:
+                for key, since in self._since.items():
+                    for when_ns, template in zip(since, self._templates[key], strict=True):
+                        file.write(_line(key, when_ns, template))
+            temporary.replace(self._path)
 
     def _read(self, path: Path) -> None:
-        for line in path.read_text("ascii", "replace").splitlines():
+        lines = path.read_text("ascii", "replace").splitlines()
+        for line in lines[-ENTRIES_MAX:]:
             try:
                 entry = json.loads(line)
                 template = unpack(entry["template"]) if "template" in entry else None
@@ -66,6 +86,13 @@ class History:
             except (ValueError, KeyError, TypeError):
                 continue  # The last line of a process that was killed.
             self._keep((addr, port, version, domain, number), entry["since_ns"], template)
+
+
+def _line(key: _Key, since_ns: int, template: Template | None) -> str:
+    entry: dict[str, Any] = {"key": key, "since_ns": since_ns}
+    if template is not None:
+        entry["template"] = pack(template)
+    return json.dumps(entry) + "\n"
 
 
 def _key(stream: Stream, number: int) -> _Key:

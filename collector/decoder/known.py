@@ -1,6 +1,5 @@
 """The templates in force, by stream and id, and how they change within a batch."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from collector.decoder.templates import (
 )
 
 PARSED_OCTETS_MAX = 1 << 20  # Template sets remembered by their octets.
-PLANS_MAX = 4_096
+PLANS_MAX = 1_024
 
 
 def _layout(*fields: tuple[int, int]) -> Template:
@@ -93,7 +92,7 @@ class KnownTemplates:
         self._fields = 0
         self._parsed_octets = 0
         self._by_key: dict[int, Known] = {}
-        self._of_stream: Counter[int] = Counter()
+        self._of_stream: dict[int, set[int]] = {}
         self._parsed: dict[
             tuple[int, bool, bytes], tuple[list[Announcement], TemplateError | None]
         ] = {}
@@ -108,9 +107,8 @@ class KnownTemplates:
 
     def of_stream(self, stream: int) -> Iterator[tuple[int, Known]]:
         """Yield id and template of one stream."""
-        for key, known in self._by_key.items():
-            if key >> 16 == stream:
-                yield key & 0xFFFF, known
+        for number in sorted(self._of_stream.get(stream, ())):
+            yield number, self._by_key[stream << 16 | number]
 
     def plan(self, known: Known) -> Plan:
         """Return the compiled form of a template; equal layouts of all exporters share one."""
@@ -148,13 +146,12 @@ class KnownTemplates:
         fields = self._fields + len(template.fields)
         if known is not None:
             fields -= len(known.template.fields)
-        elif self._of_stream[key >> 16] >= self._max:
+        elif len(self._of_stream.get(key >> 16, ())) >= self._max:
             return None
         if fields > self._fields_max:
             return None
         self._fields = fields
-        if known is None:
-            self._of_stream[key >> 16] += 1
+        self._of_stream.setdefault(key >> 16, set()).add(key & 0xFFFF)
         self._by_key[key] = Known(template, now_ns, now_ns)
         return True
 
@@ -164,7 +161,7 @@ class KnownTemplates:
         if known is None:
             return False
         self._fields -= len(known.template.fields)
-        self._of_stream[key >> 16] -= 1
+        self._of_stream[key >> 16].discard(key & 0xFFFF)
         return True
 
     def pack(self) -> list[list[Any]]:
@@ -179,5 +176,5 @@ class KnownTemplates:
         for key, template, since_ns, seen_ns, announced in packed:
             known = Known(unpack(template), since_ns, seen_ns, announced)
             self._by_key[key] = known
-            self._of_stream[key >> 16] += 1
+            self._of_stream.setdefault(key >> 16, set()).add(key & 0xFFFF)
             self._fields += len(known.template.fields)

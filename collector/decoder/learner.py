@@ -70,6 +70,10 @@ class Learner:
                     detail=error.detail,
                 )
             self._announce(work, datagram, number, found, changes)
+            if error is not None and error.template_id >= FIRST_DATA_ID:
+                now_ns = int(work.arrival_ms[datagram]) * MS
+                key = int(work.stream[datagram]) << 16 | error.template_id
+                self._withdraw(key, number, now_ns, changes)
         return changes
 
     def _announce(
@@ -111,8 +115,12 @@ class Learner:
         is_new = self._templates.install(key, template, now_ns)
         if is_new is None:
             self._problems.add(Reason.TOO_MANY_TEMPLATES, work.datagrams, datagram)
+            # The layout before it describes the data no longer.
+            self._withdraw(key, set_number, now_ns, changes)
         if not is_new:
             return
+        if before is None and key not in changes:
+            before = self._recall(stream, announcement.id, now_ns - 1)
         known = self._templates.get(key)
         changes.setdefault(key, Change(before)).steps.append((set_number, known))
         self._remember(stream, announcement.id, now_ns, announcement)
@@ -168,9 +176,12 @@ class Learner:
             elif key in changes and not changes[key].is_first:
                 changed.append(place)
             else:
-                known = self._templates.get(key) or self._recall(
-                    work, int(datagram[first[place]]), key
-                )
+                known = self._templates.get(key)
+                if known is None:
+                    when_ns = int(work.arrival_ms[datagram[first[place]]]) * MS
+                    known = self._recall(key >> 16, set_id, when_ns)
+                    if known is not None:
+                        self._templates.install(key, known.template, when_ns)
                 of_key[place] = number_of(known)
         plan_of_set = of_key[inverse]
         if changed:
@@ -183,12 +194,9 @@ class Learner:
             plan_of_set[positions] = layouts[change.at(data[positions])]
         return plan_of_set, plans
 
-    def _recall(self, work: Work, datagram: int, key: int) -> Known | None:
-        """Look for a template that was in force when this datagram came."""
+    def _recall(self, stream: int, number: int, when_ns: int) -> Known | None:
+        """Look for a template that was in force at a time."""
         if self._history is None:
             return None
-        now_ns = int(work.arrival_ms[datagram]) * MS
-        template = self._history.at(self._streams.streams[key >> 16], key & 0xFFFF, now_ns)
-        if template is None or not self._templates.install(key, template, now_ns):
-            return None
-        return self._templates.get(key)
+        template = self._history.at(self._streams.streams[stream], number, when_ns)
+        return None if template is None else Known(template, when_ns, when_ns)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.decoder.plan import SWAPPED, Plan
+from collector.decoder.plan import SWAPPED, Place, Plan
 from collector.decoder.rows import Rows, fixed_rows
 from collector.decoder.wire import Octets
 
@@ -65,28 +65,43 @@ class Piece:
                 yield Chunk(self.plan, rows, self.datagram[first:last], counts, self.turned)
             first = last
 
-    def halves(self, octets: Octets) -> list["Piece"]:
-        """Split two-way records into a flow for each direction that carried something."""
-        reverse = self.plan.reverse
-        if reverse is None:
+    def parts(self, octets: Octets) -> list["Piece"]:
+        """Split off what is no flow of its own: the way back, and events without usage."""
+        plan = self.plan
+        if not self.count:
+            return []
+        if plan.reverse is None and plan.event is None:
             return [self]
         rows = self.rows
         if rows is None:
             assert self.starts is not None  # noqa: S101  # One of both is always there.
-            rows = fixed_rows(octets, self.plan, self.starts, self.counts)
-        counters = [
-            rows.unsigned(reverse.numbers[name])
-            for name in ("octets", "packets")
-            if name in reverse.numbers
-        ]
-        back = np.flatnonzero(np.any([counter > 0 for counter in counters], axis=0))
-        forth = Piece(self.plan, self.datagram, self.counts, None, rows)
-        if not len(back):
-            return [forth]
-        of_set = np.repeat(np.arange(len(self.counts)), self.counts)[back]
+            rows = fixed_rows(octets, plan, self.starts, self.counts)
+        forth = _counts_something(rows, plan.numbers)
+        back = np.zeros(rows.count, np.bool_)
+        if plan.reverse is not None:
+            back = _counts_something(rows, plan.reverse.numbers)
+        neither = ~forth & ~back
+        found = []
+        if plan.event is not None and neither.any():
+            found.append(self._some(rows, neither, plan.event))
+            neither[:] = False
+        found.append(self._some(rows, forth | neither, plan))
+        found.append(self._some(rows, back, plan, turned=True))
+        return [part for part in found if part.count]
+
+    def _some(
+        self, rows: Rows, chosen: NDArray[np.bool_], plan: Plan, *, turned: bool = False
+    ) -> "Piece":
+        of_set = np.repeat(np.arange(len(self.counts)), self.counts)[chosen]
         counts = np.bincount(of_set, minlength=len(self.counts))
-        turned = Piece(self.plan, self.datagram, counts, None, rows.take(back), turned=True)
-        return [forth, turned]
+        kept = rows if chosen.all() else rows.take(np.flatnonzero(chosen))
+        return Piece(plan, self.datagram, counts, None, kept, turned)
+
+
+def _counts_something(rows: Rows, numbers: dict[str, Place]) -> NDArray[np.bool_]:
+    counters = [rows.unsigned(numbers[name]) for name in ("octets", "packets") if name in numbers]
+    something: NDArray[np.bool_] = np.any([counter > 0 for counter in counters], axis=0)
+    return something
 
 
 def all_ipv4(pieces: list[Piece]) -> frozenset[str]:

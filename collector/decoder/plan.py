@@ -1,6 +1,6 @@
 """Compiling a template into a plan: which octets of a record become which column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from collector.decoder.templates import VARIABLE, FieldSpec, Template
@@ -14,6 +14,7 @@ INITIATOR_OCTETS, RESPONDER_OCTETS, RESPONDER_PACKETS = 231, 232, 299
 NAT_MARKS = frozenset({(0, 230), (0, 233), *((0, e) for e in range(361, 365))})
 NAT_MARKS |= {(637, 91), (637, 92), (637, 93)}
 PADDING = 210
+MAC_OCTETS = 6
 BOOT_TIME = 160
 ICMP_TYPE_CODE = (32, 139)
 IPV4_ELEMENTS = frozenset({8, 12, 15, 18, 225, 226})
@@ -147,12 +148,14 @@ class Plan:
     kind: RecordKind
     runs: tuple[int, ...]  # Octets of each fixed run; each but the last ends in a variable field.
     numbers: dict[str, Place]
+    alternates: dict[str, tuple[Place, ...]]  # Taken in turn where the first one is zero.
     addresses: tuple[AddressPlan, ...]
     times: TimePlan
     sampling: dict[int, Place]
     icmp: Place | None
     reverse: Reverse | None
     extras: tuple[Extra, ...]
+    event: "Plan | None" = None  # For records of a flow template that are events without usage.
 
     @property
     def is_fixed(self) -> bool:
@@ -180,9 +183,25 @@ def compile_plan(template: Template) -> Plan:
     """Compile a template; done once for a layout, however many exporters use it."""
     places, runs = _places(template.fields)
     kind = _kind(template, places)
+    plan = _plan(template, places, runs, kind)
+    if kind is RecordKind.FLOW and not NAT_MARKS.isdisjoint(places):
+        return replace(plan, event=_plan(template, places, runs, RecordKind.NAT))
+    return plan
+
+
+def _plan(
+    template: Template,
+    places: dict[tuple[int, int], list[Place]],
+    runs: tuple[int, ...],
+    kind: RecordKind,
+) -> Plan:
     table = NAT_EVENTS if kind is RecordKind.NAT else FLOWS
     used: set[Place] = set()
-    numbers, addresses = _columns(table, places, used) if kind is not RecordKind.OTHER else ({}, ())
+    numbers: dict[str, Place] = {}
+    alternates: dict[str, tuple[Place, ...]] = {}
+    addresses: tuple[AddressPlan, ...] = ()
+    if kind is not RecordKind.OTHER:
+        numbers, alternates, addresses = _columns(table, places, used)
     reverse = _reverse(places, numbers) if kind is RecordKind.FLOW else None
     times = _times(places, 0)
     used.update(place for element in TIMES for place in places.get((0, element), ())[:1])
@@ -198,6 +217,7 @@ def compile_plan(template: Template) -> Plan:
         kind=kind,
         runs=runs,
         numbers=numbers,
+        alternates=alternates,
         addresses=addresses,
         times=times,
         sampling={e: places[0, e][0] for e in SAMPLING if _is_number(places.get((0, e)))},
@@ -253,8 +273,9 @@ def _is_number(places: list[Place] | None) -> bool:
 
 def _columns(
     table: Table, places: dict[tuple[int, int], list[Place]], used: set[Place]
-) -> tuple[dict[str, Place], tuple[AddressPlan, ...]]:
+) -> tuple[dict[str, Place], dict[str, tuple[Place, ...]], tuple[AddressPlan, ...]]:
     numbers: dict[str, Place] = {}
+    alternates: dict[str, tuple[Place, ...]] = {}
     addresses: list[AddressPlan] = []
     for column in table.columns:
         if column.kind is Kind.IP:
@@ -263,14 +284,21 @@ def _columns(
                 addresses.append(plan)
                 used.update(place for place in (plan.ipv4, plan.ipv6) if place is not None)
             continue
-        for element in column.elements:
-            found = places.get((0, element))
-            wanted = 6 if column.kind is Kind.MAC else None
-            if _is_number(found) and found is not None and wanted in (None, found[0].width):
-                numbers[column.name] = found[0]
-                used.add(found[0])
-                break
-    return numbers, tuple(addresses)
+        found = [
+            places[0, element][0]
+            for element in column.elements
+            if _is_number(places.get((0, element)))
+            and (column.kind is not Kind.MAC or places[0, element][0].width == MAC_OCTETS)
+        ]
+        if not found:
+            continue
+        numbers[column.name] = found[0]
+        if len(found) > 1 and column.name not in ("octets", "packets"):
+            alternates[column.name] = tuple(found[1:])
+        # What may be too wide for its column stays among the extras as well.
+        size = int(column.kind.numpy_code[-1])
+        used.update(place for place in found[:1] if place.width <= size)
+    return numbers, alternates, tuple(addresses)
 
 
 def _address(column: Column, places: dict[tuple[int, int], list[Place]]) -> AddressPlan | None:
@@ -290,7 +318,7 @@ def _times(places: dict[tuple[int, int], list[Place]], pen: int) -> TimePlan:
     def stamp(clocks: dict[int, Clock]) -> Stamp | None:
         for element, clock in clocks.items():
             found = places.get((pen, element))
-            if found is not None and found[0].width <= 8:
+            if _is_number(found) and found is not None:
                 return Stamp(found[0], clock)
         return None
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from collector.datagrams import Datagrams, address_text
 from collector.decoded import Problem, Reason
 
-EXPORTERS_MAX = 4_096
+FOUND_MAX = 4_096
+MINUTE = 60_000_000_000
 OTHERS = "others"
 NOBODY = bytes(16)
 
@@ -33,7 +34,7 @@ class Problems:
     """What went wrong since the last ``take``; bounded whatever arrives."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Reason, bytes, int], list[Any]] = {}
+        self._found: dict[tuple[Reason, bytes, int, int], list[Any]] = {}
         self._datagrams: Datagrams | None = None
         self._stream: NDArray[np.int32] | None = None
 
@@ -55,9 +56,10 @@ class Problems:
         stream = -1
         if datagrams is self._datagrams and self._stream is not None:
             stream = int(self._stream[index])
-        key = (reason, datagrams.addr[index].tobytes(), stream)
-        if key not in self._found and len(self._found) >= EXPORTERS_MAX:
-            key = (reason, NOBODY, -1)
+        minute = int(datagrams.received_ns[index]) // MINUTE
+        key = (reason, datagrams.addr[index].tobytes(), stream, minute)
+        if key not in self._found and len(self._found) >= FOUND_MAX:
+            key = (reason, NOBODY, -1, 0)
         known = self._found.get(key)
         if known is not None:
             known[0] += count
@@ -89,6 +91,8 @@ class Problems:
         mixed = words[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ words[:, 1]
         if datagrams is self._datagrams and self._stream is not None:
             mixed ^= self._stream[indexes].astype(np.uint64) << np.uint64(40)
+        minutes = (datagrams.received_ns[indexes] // MINUTE).astype(np.uint64)
+        mixed ^= minutes * np.uint64(0xC2B2AE3D27D4EB4F)
         _, first, counts = np.unique(mixed, return_index=True, return_counts=True)
         for position, count in zip(indexes[first].tolist(), counts.tolist(), strict=True):
             self.add(reason, datagrams, position, octet=octet, count=count, detail=detail)
@@ -98,21 +102,20 @@ class Problems:
         found, self._found = self._found, {}
         self._datagrams = self._stream = None
         return [
-            Found(reason, addr, stream, *values) for (reason, addr, stream), values in found.items()
+            Found(reason, addr, stream, *values)
+            for (reason, addr, stream, _), values in found.items()
         ]
 
 
 def to_problems(found: list[Found]) -> list[Problem]:
-    """Write trouble for people: exporters as text."""
-    return [
-        Problem(
-            one.reason,
-            OTHERS if one.addr == NOBODY else address_text(one.addr),
-            one.count,
-            one.segment,
-            one.offset,
-            one.octet,
-            one.detail,
-        )
-        for one in found
-    ]
+    """Write trouble for people: exporters as text, each reason once, at its first place."""
+    problems: dict[tuple[Reason, bytes], Problem] = {}
+    for one in found:
+        known = problems.get((one.reason, one.addr))
+        exporter = OTHERS if one.addr == NOBODY else address_text(one.addr)
+        place = (one.segment, one.offset, one.octet, one.detail)
+        if known is not None:
+            place = (known.segment, known.offset, known.octet, known.detail)
+        count = one.count + (known.count if known is not None else 0)
+        problems[one.reason, one.addr] = Problem(one.reason, exporter, count, *place)
+    return list(problems.values())

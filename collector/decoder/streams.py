@@ -1,6 +1,7 @@
 """The streams that are known: one for each (exporter, version, domain)."""
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,10 @@ class Stream:
     active_timeout_s: int = 0
     boot_ms: int = 0  # From element 160 in options; 0 when unknown.
     boot_estimate_ms: int = 0  # IPFIX without 160: greatest flow end against export time.
+    boot_former_ms: int = 0  # The estimate of the window before this one.
+    boot_window_ms: int = 0  # When the present window began, by export time.
+    boot_pending_ms: int = 0  # A far candidate that waits for a second one like it.
+    last_sequence: int = -1  # Of an IPFIX stream, to notice restarts.
 
     @property
     def exporter(self) -> str:
@@ -42,8 +47,10 @@ class Stream:
 class StreamTable:
     """Finds the stream of each datagram of a batch without a step per datagram."""
 
-    def __init__(self, *, streams_max: int) -> None:
+    def __init__(self, *, streams_max: int, per_exporter_max: int) -> None:
         self._max = streams_max
+        self._per_exporter_max = per_exporter_max
+        self._of_exporter: Counter[bytes] = Counter()
         self._by_key: dict[tuple[bytes, int, int, int], int] = {}
         self._words = np.zeros((0, 3), np.uint64)
         self._hashes = np.zeros(0, np.uint64)
@@ -99,6 +106,7 @@ class StreamTable:
         """Take over the streams of a snapshot."""
         self.streams = streams
         self._words = self._words[:0]
+        self._of_exporter = Counter(stream.addr for stream in streams)
         self._by_key = {
             (stream.addr, stream.port, stream.version, stream.domain): number
             for number, stream in enumerate(streams)
@@ -119,7 +127,10 @@ class StreamTable:
 
     def _add(self, addr: bytes, port: int, version: int, domain: int, now_ns: int) -> None:
         key = (addr, port, version, domain)
-        if key not in self._by_key and len(self.streams) < self._max:
+        if key in self._by_key or self._of_exporter[addr] >= self._per_exporter_max:
+            return
+        if len(self.streams) < self._max:
+            self._of_exporter[addr] += 1
             self._by_key[key] = len(self.streams)
             self.streams.append(Stream(addr, port, version, domain, now_ns, now_ns))
 

@@ -44,11 +44,12 @@ class Announcement:
 class TemplateError(Exception):
     """A template set that contradicts itself, with the octet in the set."""
 
-    def __init__(self, octet: int, detail: str, reason: Reason = Reason.BAD_TEMPLATE) -> None:
+    def __init__(self, octet: int, detail: str, *, template_id: int = 0) -> None:
         super().__init__(detail)
         self.octet = octet
         self.detail = detail
-        self.reason = reason
+        self.reason = Reason.BAD_TEMPLATE
+        self.template_id = template_id  # Whose former layout holds no longer; 0 if unknown.
 
 
 def read_set(
@@ -76,6 +77,7 @@ def read_set(
         try:
             template, at = _read_one(content, at, version=version, is_options=is_options)
         except TemplateError as error:
+            error.template_id = template_id
             return found, error
         found.append(Announcement(template_id, template))
     return found, None

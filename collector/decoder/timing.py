@@ -59,7 +59,7 @@ class Times:
     started_ms: NDArray[np.int64]
     ended_ms: NDArray[np.int64]
     fallbacks: NDArray[np.bool_] | None
-    durations_cut: int
+    durations_cut: NDArray[np.bool_] | None
 
 
 def is_insane(stamp_ms: NDArray[np.int64], arrival_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -79,7 +79,7 @@ def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
         lasted = ended_raw - started_raw
         ended = clock.export_ms - age.astype(np.int64)
         if _is_sane(age, lasted, clock.lag_ms):
-            return Times(ended - lasted, ended, None, 0)
+            return Times(ended - lasted, ended, None, None)
         duration = lasted.astype(np.int64)
     else:
         ended_or_none = _absolute(rows, end, clock, uptime)
@@ -102,27 +102,32 @@ def flow_times(rows: Rows, times: TimePlan, clock: RowClock) -> Times:
             duration = known
         else:
             duration = np.zeros(rows.count, np.int64)
-    cut = 0
-    wrong = (duration < 0) | (duration >= DURATION_MAX_MS)
-    if wrong.any():
-        cut = int(np.count_nonzero(wrong))
-        duration = np.where(wrong, 0, duration)
-    return _checked(ended, duration, clock, cut)
+    cut = (duration < 0) | (duration >= DURATION_MAX_MS)
+    duration = np.where(cut, 0, duration)
+    return _checked(ended, duration, clock, cut if cut.any() else None)
 
 
-def event_times(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.int64]:
-    """Return when events happened, the arrival where that is not told or cannot be."""
+def event_times(
+    rows: Rows, times: TimePlan, clock: RowClock
+) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Return when events happened, and where that cannot be, so that the arrival stands for it."""
     uptime = _uptime(rows, times, clock)
     for stamp in (times.event, times.start, times.end):
         found = _absolute(rows, stamp, clock, uptime)
         if found is not None:
             arrival_ms = clock.arrival_ms
-            return np.where(is_insane(found, arrival_ms), arrival_ms, found)
-    return clock.arrival_ms
+            wrong = is_insane(found, arrival_ms)
+            if not wrong.any():
+                return found, None
+            return np.where(wrong, arrival_ms, found), wrong
+    return clock.arrival_ms, None
 
 
 def _checked(
-    ended: NDArray[np.int64], duration: NDArray[np.int64], clock: RowClock, cut: int
+    ended: NDArray[np.int64],
+    duration: NDArray[np.int64],
+    clock: RowClock,
+    cut: NDArray[np.bool_] | None,
 ) -> Times:
     arrival_ms = clock.arrival_ms
     age = arrival_ms - ended
@@ -142,7 +147,9 @@ def _checked(
 def _uptime(rows: Rows, times: TimePlan, clock: RowClock) -> NDArray[np.uint32]:
     if times.boot is None:
         return clock.uptime_ms
-    return (clock.export_ms - rows.unsigned(times.boot).astype(np.int64)).astype(np.uint32)
+    # By the exporter's own clock, however wrong: both it and the start are off by the same.
+    header_ms = clock.export_ms if clock.shift_ms is None else clock.export_ms - clock.shift_ms
+    return (header_ms - rows.unsigned(times.boot).astype(np.int64)).astype(np.uint32)
 
 
 def _is_sane(age: NDArray[np.int32], lasted: NDArray[np.uint32], lag_ms: tuple[int, int]) -> bool:

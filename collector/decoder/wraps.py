@@ -88,7 +88,7 @@ def find_wraps(
 ) -> Repair | None:
     """Judge flows with 4-octet counters; None when none can have wrapped."""
     # Only flows with room for a wrap below the MTU are candidates: some 2.9 million packets.
-    many = np.flatnonzero(packets > WRAP // mtu)
+    many = np.flatnonzero((packets > WRAP // mtu) & (packets < WRAP))
     if not len(many):
         return None
     o = octets[many].astype(np.int64)

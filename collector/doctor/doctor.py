@@ -9,7 +9,6 @@ from collector.datagrams import Datagrams, address_text
 from collector.decoded import Columns, Decoded
 from collector.decoder import Decoder
 from collector.decoder import headers as wire_headers
-from collector.decoder.problems import Problems
 from collector.decoder.streams import StreamTable
 from collector.doctor.arrivals import Arrivals
 from collector.doctor.diagnosis import DROPS, Diagnosis, stream_key
@@ -31,7 +30,7 @@ class Doctor:
     """Takes each batch with what the decoder made of it; memory is bounded whatever arrives."""
 
     def __init__(self, *, streams_max: int = STREAMS_MAX) -> None:
-        self._streams = StreamTable(streams_max=streams_max)
+        self._streams = StreamTable(streams_max=streams_max, per_exporter_max=streams_max)
         self._arrivals = Arrivals()
         self._traffic = Traffic()
         self._samples = Samples()
@@ -42,7 +41,7 @@ class Doctor:
     def observe(self, datagrams: Datagrams, decoded: Decoded) -> None:
         """Take one batch, in the order of arrival."""
         if len(datagrams):
-            headers = wire_headers.parse(datagrams, Problems())
+            headers = wire_headers.parse(datagrams)
             stream = self._index(
                 datagrams.addr, headers.version, headers.domain, datagrams.received_ns
             )

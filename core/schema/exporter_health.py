@@ -69,6 +69,7 @@ EXPORTER_HEALTH = Table(
             Kind.I64,
             "Fields of unknown enterprises in new templates, skipped.",
         ),
+        Column("error_value_too_wide", Kind.I64, "Values that do not fit their column."),
         Column(
             "error_duration_cut", Kind.I64, "Records with an impossible duration, taken as none."
         ),
