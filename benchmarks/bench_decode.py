@@ -196,9 +196,9 @@ def _peer(load: Load, folder: Path, scale: float) -> list[float]:
     for number in range(PEER_REPEATS):
         place = folder / f"peer-{number}"
         place.mkdir()
-        peer = Nfcapd(place, buffer=collectors.RECEIVE_BUFFER)
-        sent = send(ring, peer.port, rate=PEER_RATE, seconds=PEER_S * scale)
-        outcome = peer.stop()
+        with Nfcapd(place, buffer=collectors.RECEIVE_BUFFER) as peer:
+            sent = send(ring, peer.port, rate=PEER_RATE, seconds=PEER_S * scale)
+            outcome = peer.stop()
         assert outcome.kept == sent.flows, f"nfcapd lost at {PEER_RATE:g} datagrams/s"
         rates.append(sent.flows / outcome.usage.user_s)
     return rates

@@ -115,18 +115,17 @@ def test_decode_command(
 
 def _journal(ring: Ring, folder: Path, flows: float) -> tuple[Path, int]:
     """Receive so many flows into a data folder; return it and their exact number."""
-    collector = Flowledger(folder)
-    sent = send(ring, collector.port, rate=FILL_RATE, seconds=_seconds(ring, flows))
-    outcome = collector.stop()
+    with Flowledger(folder) as collector:
+        sent = send(ring, collector.port, rate=FILL_RATE, seconds=_seconds(ring, flows))
+        outcome = collector.stop()
     assert outcome.kept == sent.datagrams, (outcome, sent)
     return collector.data, sent.flows
 
 
 def _peer_files(ring: Ring, folder: Path, flows: float) -> tuple[Path, int]:
-    with collectors.large_buffers_allowed():
-        collector = Nfcapd(folder, buffer=RECEIVE_BUFFER)
-    sent = send(ring, collector.port, rate=FILL_RATE, seconds=_seconds(ring, flows))
-    outcome = collector.stop()
+    with collectors.large_buffers_allowed(), Nfcapd(folder, buffer=RECEIVE_BUFFER) as collector:
+        sent = send(ring, collector.port, rate=FILL_RATE, seconds=_seconds(ring, flows))
+        outcome = collector.stop()
     assert outcome.kept == sent.flows, (outcome, sent)
     return collector.files, sent.flows
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks import collectors, machine
 from benchmarks.collectors import RECEIVE_BUFFER, Flowledger, Nfcapd, Usage
@@ -68,12 +68,9 @@ def _ours(ring: Ring, stair: Staircase, folder: Path, runs: Runs) -> Trial:
     place = _fresh(folder)
     is_full = not stair.is_probing
     asked = stair.rate
-    receiver = Flowledger(place)
-    decoder = _Decoder(receiver.data)
-    try:
+    with Flowledger(place) as receiver, _Decoder(receiver.data) as decoder:
         sent = send(ring, receiver.port, rate=asked, seconds=stair.seconds)
         outcome = receiver.stop()
-    finally:
         told, used = decoder.stop()
     shutil.rmtree(place)
     assert told["problems"] == 0, told
@@ -88,21 +85,25 @@ def _ours(ring: Ring, stair: Staircase, folder: Path, runs: Runs) -> Trial:
             runs.lossless.append(sent.flows / took)
     # A decoder that falls behind is caught up only after the end: that is no pace to keep.
     is_behind = took > sent.seconds * 1.1 + 0.5
-    return _as_trial(asked, sent, max(missing, int(is_behind)), outcome.usage)
+    trial = _as_trial(asked, sent, max(missing, int(is_behind)), outcome.usage)
+    print(f"ours {took - sent.seconds:.2f} s behind, {trial}", file=sys.stderr)
+    return trial
 
 
 def _peer(ring: Ring, stair: Staircase, folder: Path, runs: Runs) -> Trial:
     place = _fresh(folder)
     is_full = not stair.is_probing
     asked = stair.rate
-    peer = Nfcapd(place, buffer=RECEIVE_BUFFER)
-    sent = send(ring, peer.port, rate=asked, seconds=stair.seconds)
-    outcome = peer.stop()
+    with Nfcapd(place, buffer=RECEIVE_BUFFER) as peer:
+        sent = send(ring, peer.port, rate=asked, seconds=stair.seconds)
+        outcome = peer.stop()
     shutil.rmtree(place)
     missing = max(sent.flows - outcome.kept, outcome.lost)
     if is_full and not missing:
         runs.peer.append(sent.flows / (outcome.drained_at - sent.began_at))
-    return _as_trial(asked, sent, missing, outcome.usage)
+    trial = _as_trial(asked, sent, missing, outcome.usage)
+    print(f"nfcapd {trial}", file=sys.stderr)
+    return trial
 
 
 def _as_trial(asked: float, sent: Sent, missing: int, used: Usage) -> Trial:
@@ -135,6 +136,14 @@ class _Decoder:
             stdout=subprocess.PIPE,
         )
         assert self._line() == b"ready\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
 
     def _line(self) -> bytes:
         assert self._process.stdout is not None

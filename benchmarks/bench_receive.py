@@ -3,6 +3,7 @@
 import os
 import shutil
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_receive(
         while not all(stair.is_done for stair in stairs.values()):
             for name, stair in stairs.items():
                 if not stair.is_done:
-                    stair.take(_trial(lanes[name], ring, stair, folder))
+                    stair.take(_trial(name, lanes[name], ring, stair, folder))
 
     with collectors.large_buffers_allowed() as buffer:
         benchmark.pedantic(race, rounds=1, iterations=1)
@@ -63,20 +64,20 @@ def _staircase(name: str, scale: float) -> Staircase:
     )
 
 
-def _trial(opened: Open, ring: Ring, stair: Staircase, folder: Path) -> Trial:
+def _trial(name: str, opened: Open, ring: Ring, stair: Staircase, folder: Path) -> Trial:
     """Run one collector at one rate, on an empty folder and a disk that has nothing to do."""
     place = folder / "trial"
     place.mkdir()
     os.sync()
     asked = stair.rate
-    collector = opened(place)
-    sent = send(ring, collector.port, rate=asked, seconds=stair.seconds)
-    outcome = collector.stop()
+    with opened(place) as collector:
+        sent = send(ring, collector.port, rate=asked, seconds=stair.seconds)
+        outcome = collector.stop()
     shutil.rmtree(place)
     total = sent.datagrams if collector.counts == "datagrams" else sent.flows
     # Whatever it says that it dropped counts too, should the totals agree by chance.
     missing = max(total - outcome.kept, outcome.lost)
-    return Trial(
+    trial = Trial(
         asked_rate=asked,
         rate=sent.rate,
         seconds=sent.seconds,
@@ -84,6 +85,8 @@ def _trial(opened: Open, ring: Ring, stair: Staircase, folder: Path) -> Trial:
         cpu_us=outcome.usage.cpu_s / sent.datagrams * 1e6,
         peak_mib=outcome.usage.peak_mib,
     )
+    print(f"{name:8} {trial}", file=sys.stderr)
+    return trial
 
 
 def _disk(folder: Path, scale: float) -> dict[str, list[float]]:

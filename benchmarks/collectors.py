@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import psutil
 
@@ -48,9 +48,8 @@ class Outcome:
 
 
 class Collector(Protocol):
-    """One way to receive."""
+    """One way to receive; leaving its context ends the process, however that comes."""
 
-    name: str
     counts: str  # "datagrams" or "flows": the unit of ``Outcome.kept``.
 
     @property
@@ -58,11 +57,26 @@ class Collector(Protocol):
 
     def stop(self) -> Outcome: ...
 
+    def __enter__(self) -> Self: ...
 
-class Flowledger:
+    def __exit__(self, *_: object) -> None: ...
+
+
+class _Ending:
+    """Ends the process when the context is left."""
+
+    _process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self._process)
+
+
+class Flowledger(_Ending):
     """`flowledger collect`, with its defaults: fsync once a second, no compression."""
 
-    name = "flowledger"
     counts = "datagrams"
 
     def __init__(self, folder: Path) -> None:
@@ -94,13 +108,12 @@ class Flowledger:
         raise RuntimeError(f"collect did not start: {self._err.read_text()}")
 
 
-class Nfcapd:
+class Nfcapd(_Ending):
     """Debian's nfcapd, files uncompressed and not synced, as it comes or with a large buffer."""
 
     counts = "flows"
 
     def __init__(self, folder: Path, *, buffer: int | None) -> None:
-        self.name = f"nfcapd -B {buffer}" if buffer else "nfcapd"
         self._flows = folder / "flows"
         self._flows.mkdir()
         self.port = free_port()
@@ -180,6 +193,8 @@ def environment() -> dict[str, str]:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Let a process end by itself, and by force when it does not."""
+    if process.poll() is not None:
+        return
     process.terminate()
     try:
         process.wait(STOP_S)

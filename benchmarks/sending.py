@@ -148,9 +148,9 @@ class Staircase:
         return [trial.rate for trial in self.full if trial.is_lossless]
 
     def lossy_rates(self) -> list[float]:
-        """Rates at which it lost: in full trials, or in probes where no full trial lost."""
+        """Rates at which full trials lost; where none did, the lowest at which a probe lost."""
         full, probes = (
             [trial.rate for trial in trials if not trial.is_lossless]
             for trials in (self.full, self.probes)
         )
-        return full or probes
+        return full or sorted(probes)[:1]

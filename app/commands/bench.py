@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         (
             *(sys.executable, "-m", "pytest", "benchmarks", "-p", "no:xdist"),
             *("-o", "python_files=bench_*.py test_*.py"),
+            # Trials show as they come, and one benchmark takes many minutes.
+            *("-s", "-o", "faulthandler_timeout=0"),
             # It warns when nothing was run, as with --collect-only.
             *("-W", "default::pytest_benchmark.logger.PytestBenchmarkWarning"),
             *("--benchmark-autosave", f"--benchmark-storage=file://{storage}"),
