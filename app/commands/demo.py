@@ -156,7 +156,7 @@ def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | Non
     from core.clock import SystemClock
 
     counts = Counts(SystemClock())
-    console = Console()
+    console = Console(emoji=False, markup=False, highlight=False)
     hint = (
         "Ctrl-C stops. Point a router here:  /ip/traffic-flow/target/add dst-address=THIS-MACHINE"
     )
@@ -164,7 +164,7 @@ def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | Non
     with ExitStack() as stack:
         live = None
         if console.is_terminal:
-            first = picture(counts, where=where, hint=hint)
+            first = picture(counts, where=where, hint=hint, size=console.size)
             live = stack.enter_context(Live(first, console=console, auto_refresh=False))
         next_show = time.monotonic()
         while not stop.is_wanted and (deadline is None or time.monotonic() < deadline):
@@ -174,7 +174,7 @@ def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | Non
             if time.monotonic() < next_show:
                 continue
             if live is not None:
-                live.update(picture(counts, where=where, hint=hint), refresh=True)
+                live.update(picture(counts, where=where, hint=hint, size=console.size), refresh=True)
                 next_show += 1 / REFRESHES_PER_SECOND
             else:
                 console.print(line(counts), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -11,6 +12,9 @@ from app.demo.counts import Counts
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmp6"}
 VERSIONS = {1: "v1", 5: "v5", 9: "v9", 10: "ipfix"}
+NARROW = 100  # Columns; below, not everything is shown.
+LINES_AROUND = 13  # Panel, titles, heads and the hint.
+FLOWS_SHOWN_MIN = 3
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
@@ -26,12 +30,18 @@ def line(counts: Counts) -> str:
     )
 
 
-def picture(counts: Counts, *, where: str, hint: str) -> RenderableType:
-    """Return the whole screen."""
+def picture(counts: Counts, *, where: str, hint: str, size: tuple[int, int]) -> RenderableType:
+    """Return the whole screen, for a terminal of so many columns and lines.
+
+    All that comes from outside is Text: as markup, `:100:` in an IPv6 address is an emoji.
+    """
+    width, height = size
+    title = Text(f"Flowledger, listening on {where}")
+    rows = max(FLOWS_SHOWN_MIN, height - len(counts.exporters) - LINES_AROUND)
     return Group(
-        Panel(Text(line(counts)), title=f"Flowledger, listening on {where}", title_align="left"),
+        Panel(Text(line(counts)), title=title, title_align="left"),
         _exporters(counts),
-        _recent(counts),
+        _recent(counts, rows, is_narrow=width < NARROW),
         Text(hint, style="dim"),
     )
 
@@ -46,17 +56,29 @@ def short(value: float, unit: str = "") -> str:
     return f"{value:.{digits}f} {UNITS[step]}{unit}".rstrip()
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        expand=True,
+        show_edge=False,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+
+
 def _exporters(counts: Counts) -> Table:
-    table = Table(title="Routers", title_justify="left", expand=True, show_edge=False)
-    table.add_column("router")
-    table.add_column("speaks")
+    table = _table("Routers")
+    # Long addresses go on in a second line rather than push the numbers out.
+    table.add_column("router", overflow="fold", min_width=15)
+    table.add_column("speaks", no_wrap=True)
     for name in ("datagrams", "flows", "octets", "templates", "missing"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for (addr, version, domain), one in sorted(counts.exporters.items()):
         name = f"{addr} domain {domain}" if domain else addr
         style = "red" if one.gap > 0 else ""
         table.add_row(
-            name,
+            Text(name),
             VERSIONS.get(version, str(version)),
             f"{one.datagrams:,}",
             f"{one.flows:,}",
@@ -67,21 +89,25 @@ def _exporters(counts: Counts) -> Table:
     return table
 
 
-def _recent(counts: Counts) -> Table:
-    table = Table(title="Decoded flows", title_justify="left", expand=True, show_edge=False)
-    for name in ("ended (UTC)", "router", "source", "destination", "proto"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("octets", justify="right")
-    table.add_column("packets", justify="right")
-    for flow in counts.recent:
-        ended = datetime.fromtimestamp(flow.ended_ms / 1000, UTC).strftime("%H:%M:%S")
-        table.add_row(
-            ended,
-            flow.exporter,
-            flow.src,
-            flow.dst,
+def _recent(counts: Counts, rows: int, *, is_narrow: bool) -> Table:
+    """Return the newest flows; where room is short, source and destination are cut."""
+    table = _table("Decoded flows")
+    table.add_column("ended", no_wrap=True, min_width=8)
+    table.add_column("router", no_wrap=True, min_width=9, max_width=15 if is_narrow else None)
+    table.add_column("source", overflow="ellipsis")
+    table.add_column("destination", overflow="ellipsis")
+    table.add_column("proto", no_wrap=True, min_width=5)
+    table.add_column("octets", justify="right", no_wrap=True, min_width=8)
+    if not is_narrow:
+        table.add_column("packets", justify="right", no_wrap=True)
+    for flow in list(counts.recent)[:rows]:
+        cells: list[RenderableType] = [
+            datetime.fromtimestamp(flow.ended_ms / 1000, UTC).strftime("%H:%M:%S"),
+            Text(flow.exporter),
+            Text(flow.src),
+            Text(flow.dst),
             PROTOCOLS.get(flow.protocol, str(flow.protocol)),
             short(flow.octets, "B"),
-            short(flow.packets),
-        )
+        ]
+        table.add_row(*cells, *(() if is_narrow else (short(flow.packets),)))
     return table

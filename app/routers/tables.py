@@ -39,16 +39,24 @@ _NAT_SHORT = {NatPosition.UNKNOWN: _NOTHING}
 
 def print_report(report: Report, file: TextIO, *, has_advice: bool) -> None:
     """Print the tables, then the advice."""
-    console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
+    # Neither emoji nor markup: in an IPv6 address `:100:` is no picture.
+    console = Console(
+        file=file,
+        width=None if file.isatty() else WIDTH,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
     if not report.exporters:
         console.print("No datagram of any router in the time looked at.")
     else:
         begin, end = _clock(report.started_ms), _clock(report.ended_ms)
         length = words.duration(report.window_s)
-        console.print(f"[bold]Routers[/] from {begin} to {end} UTC ({length})")
+        title = f" from {begin} to {end} UTC ({length})"
+        console.print(Text.assemble(("Routers", "bold"), title))
         console.print(_health_table(report))
         _print_small(console, _HEALTH_LEGEND)
-        console.print("\n[bold]What they report[/]")
+        console.print(Text("\nWhat they report", "bold"))
         console.print(_content_table(report))
         _print_small(console, _CONTENT_LEGEND)
     if report.unexamined:
@@ -120,11 +128,10 @@ def _table(report: Report, *, space: int) -> Table:
 def _print_advice(console: Console, report: Report) -> None:
     advice = advise(report)
     if not advice:
-        console.print("[bold green]Advice: nothing to mend.[/]")
+        console.print(Text("Advice: nothing to mend.", "bold green"))
         return
-    console.print(
-        "[bold]Advice[/] (wrong: bills are; risk: they may become so; hint: worth a look)"
-    )
+    legend = " (wrong: bills are; risk: they may become so; hint: worth a look)"
+    console.print(Text.assemble(("Advice", "bold"), legend))
     foreign = {each.address for each in report.exporters if not each.may_be_mikrotik}
     for addresses, pieces in _groups(advice):
         # As plain text, so that nothing in it is taken for markup and commands can be copied.
