@@ -76,16 +76,16 @@ class Piece:
         if rows is None:
             assert self.starts is not None  # noqa: S101  # One of both is always there.
             rows = fixed_rows(octets, plan, self.starts, self.counts)
-        forth = _counts_something(rows, plan.numbers)
+        forth = np.ones(rows.count, np.bool_)
         back = np.zeros(rows.count, np.bool_)
         if plan.reverse is not None:
             back = _counts_something(rows, plan.reverse.numbers)
-        neither = ~forth & ~back
         found = []
-        if plan.event is not None and neither.any():
-            found.append(self._some(rows, neither, plan.event))
-            neither[:] = False
-        found.append(self._some(rows, forth | neither, plan))
+        if plan.event is not None:
+            # Zero both ways: the event is all that the record tells.
+            forth = _counts_something(rows, plan.numbers) | back
+            found.append(self._some(rows, ~forth, plan.event))
+        found.append(self._some(rows, forth, plan))
         found.append(self._some(rows, back, plan, turned=True))
         return [part for part in found if part.count]
 

@@ -12,6 +12,8 @@ PACKETS = FLOWS.by_name["packets"].elements
 INITIATOR_OCTETS, RESPONDER_OCTETS, RESPONDER_PACKETS = 231, 232, 299
 # natEvent, firewallEvent, port blocks; Nokia's inside and outside service and subscriber.
 NAT_MARKS = frozenset({(0, 230), (0, 233), *((0, e) for e in range(361, 365))})
+# A firewall reports ends of flows as events too, so that mark alone makes no event of a flow.
+TRANSLATIONS = NAT_MARKS - {(0, 233)}
 NAT_MARKS |= {(637, 91), (637, 92), (637, 93)}
 PADDING = 210
 MAC_OCTETS = 6
@@ -184,7 +186,7 @@ def compile_plan(template: Template) -> Plan:
     places, runs = _places(template.fields)
     kind = _kind(template, places)
     plan = _plan(template, places, runs, kind)
-    if kind is RecordKind.FLOW and not NAT_MARKS.isdisjoint(places):
+    if kind is RecordKind.FLOW and not TRANSLATIONS.isdisjoint(places):
         return replace(plan, event=_plan(template, places, runs, RecordKind.NAT))
     return plan
 
