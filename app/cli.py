@@ -10,9 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from core.errors import FlowledgerError, UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 # Name -> (module, help). Listed in this order by `flowledger --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -43,6 +47,10 @@ class Parser(argparse.ArgumentParser):
         """Refuse the command line."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print help; argparse itself would keep quiet about a full disk."""
+        (file or sys.stdout).write(message)
+
 
 class Command(Protocol):
     """What a module of ``app.commands`` offers.
@@ -62,20 +70,43 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    if sys.stderr is None:  # Closed by the shell; print() would write to stdout instead.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end.
+    if sys.stdout is None:
+        print(f"flowledger: stdout is closed; write >{os.devnull} to see nothing", file=sys.stderr)
+        return 1
     try:
         status = _dispatch(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except FlowledgerError as error:
         for line in error.lines():
             print(f"flowledger: {line}", file=sys.stderr)
-        return error.exit_status
+        status = error.exit_status
     except KeyboardInterrupt:
-        return 130
+        status = 130
     except BrokenPipeError:
-        # Python flushes stdout once more at exit, so it must have somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        status = 141
+    except OSError as error:
+        print(f"flowledger: {_trouble(error)}", file=sys.stderr)
+        status = 1
+    _let_go_of_stdout()
     return status
+
+
+def _trouble(error: OSError) -> str:
+    """Say in one line what the system refused."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    return f"cannot write the output: {reason}"
+
+
+def _let_go_of_stdout() -> None:
+    """Flush; what stdout does not take is dropped, for Python would complain of it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def load_command(name: str) -> Command:

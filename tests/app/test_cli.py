@@ -131,6 +131,53 @@ def test_an_interrupt_ends_without_a_traceback() -> None:
     assert (process.returncode, errors) == (130, b"")
 
 
+def test_an_interrupt_during_the_imports_is_quiet() -> None:
+    """The interrupt comes while the program itself is being imported."""
+    script = (
+        "import os, signal, sys\n"
+        "class Interrupter:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'app.cli':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupter())\n"
+        "from app.cli import main\n"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script), cwd=ROOT, capture_output=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize("arguments", [("config", "show"), ("--help",), ("config", "--help")])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            (*PROGRAM, *arguments),
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    expected = "flowledger: cannot write the output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_a_closed_stdout_is_one_line() -> None:
+    done = subprocess.run(
+        ("sh", "-c", '"$@" >&-', "sh", *PROGRAM, "config", "show"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "flowledger: stdout is closed; write >/dev/null to see nothing\n"
+
+
 def test_the_version_is_printed() -> None:
     done = call("--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "flowledger")
