@@ -58,7 +58,13 @@ class Lake:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FlowledgerError(
+                f"{folder} cannot be the folder for batches: {error.strerror}; "
+                "name another with --out"
+            ) from error
         for leftover in folder.glob(f"*{_TEMPORARY}"):
             shutil.rmtree(leftover)  # Of a process that was killed: no batch, so never decoded.
 

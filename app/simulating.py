@@ -40,6 +40,8 @@ def simulate(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"{path}: write the truth to a file that ends in .parquet")
     if not 0 < args.speed < float("inf"):
         raise UsageError(f"--speed {args.speed:g} must be above 0")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed} must be 0 or more")
     duration_s = _seconds("--duration", args.duration)
     if not 0 < duration_s <= DURATION_MAX_S:
         raise UsageError(f"--duration {args.duration} must be above 0s, to {DURATION_MAX_S}s")

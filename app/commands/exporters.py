@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import UsageError
+from core.errors import FlowledgerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,9 +62,12 @@ def run(args: argparse.Namespace) -> int:
     exporter = _exporter(args.exporter)
     config = load_config(args.config).collector.decoder
     progress = _Progress()
-    examination = examine(
-        args.files, config, since_s=since_s, exporter=exporter, on_batch=progress.show
-    )
+    try:
+        examination = examine(
+            args.files, config, since_s=since_s, exporter=exporter, on_batch=progress.show
+        )
+    except PermissionError as error:
+        raise FlowledgerError(f"cannot read {error.filename}: {error.strerror}") from error
     progress.end()
     _print_problems(examination)
     _print(args.format, examination, has_advice=args.advice)

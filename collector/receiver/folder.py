@@ -80,6 +80,10 @@ def is_held(data: Path) -> bool:
         descriptor = os.open(data / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise FlowledgerError(
+            f"{data} cannot be a data folder: {error.strerror}; name another with --data"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
