@@ -4,6 +4,7 @@ Real routers are welcome beside the simulated ones: point one at this machine, U
 """
 
 import argparse
+import math
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+from app.folders import named_folder
+from core.errors import FlowledgerError, UsageError
 
 if TYPE_CHECKING:
     from collector.follower import Follower
@@ -38,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "port of this machine when that one is taken)",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="keep the journal there (default: thrown away)"
+        "--data",
+        type=named_folder,
+        metavar="DIR",
+        help="keep the journal there (default: thrown away)",
     )
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="stop after so long (default: at Ctrl-C)"
@@ -55,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from app.config import load_config
     from collector.follower import Follower
 
+    _check(args)
     config = load_config()
     stop = _Stop()
     with ExitStack() as stack:
@@ -64,12 +72,34 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flowledger-demo-"))
         )
         listen = stack.enter_context(_receiver(args, data))
+        simulator = None
         if not args.no_simulator:
-            stack.enter_context(_simulator(args, listen[0]))
+            simulator = stack.enter_context(_simulator(args, listen[0]))
         follower = stack.enter_context(Follower(data, config.collector.decoder))
-        _show(follower, stop, where=", ".join(listen), seconds=args.seconds)
+        where = ", ".join(listen)
+        _show(follower, stop, simulator, where=where, seconds=args.seconds)
     print("demo stopped", file=sys.stderr)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be, before anything is started."""
+    from collector.receiver.addresses import parse_listen
+    from simulator.profile import ROUTERS_MAX, SUBSCRIBERS_MAX
+
+    if args.seconds is not None and not 0 < args.seconds < math.inf:
+        raise UsageError(f"--seconds {args.seconds:g} must be above 0")
+    for option, value, most in (
+        ("--subscribers", args.subscribers, SUBSCRIBERS_MAX),
+        ("--routers", args.routers, ROUTERS_MAX),
+    ):
+        if not 1 <= value <= most:
+            raise UsageError(f"{option} {value} is out of range: use 1 to {most}")
+    for text in args.listen or ():
+        try:
+            parse_listen(text)
+        except ValueError as mistake:
+            raise UsageError(f"--listen: {mistake}") from mistake
 
 
 class _Stop:
@@ -99,7 +129,6 @@ def _receiver(args: argparse.Namespace, data: Path) -> Iterator[list[str]]:
     from app.config import load_config
     from collector.receiver.adoption import adopt, start
     from collector.receiver.process import ProcessConfig
-    from core.errors import FlowledgerError
 
     running = adopt(data)
     if running is not None:
@@ -122,32 +151,58 @@ def _receiver(args: argparse.Namespace, data: Path) -> Iterator[list[str]]:
         started.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Simulator:
+    """The simulated routers: a process of its own, and what it says."""
+
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+
+    def last_words(self) -> str:
+        """Say why it has ended; nothing while it runs."""
+        if self.process.poll() is None:
+            return ""
+        self.errors.seek(0)
+        lines = self.errors.read().decode("utf-8", "replace").split("\n")
+        said = [line.removeprefix("flowledger: ") for line in lines if line.strip()]
+        why = said[-1] if said else f"exit status {self.process.returncode}"
+        return f"the simulated routers have stopped: {why}"
+
+
 @contextmanager
-def _simulator(args: argparse.Namespace, listen: str) -> Iterator[None]:
+def _simulator(args: argparse.Namespace, listen: str) -> Iterator[_Simulator]:
     """Run simulated routers that send to where the receiver listens."""
     host, _, port = listen.rpartition(":")
     # Only read here, never bound: whoever listens everywhere also listens on loopback.
-    is_any = host in ("0.0.0.0", "[::]")  # noqa: S104
-    target = f"127.0.0.1:{port}" if is_any else listen
+    loopback = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
+    target = f"{loopback.get(host, host)}:{port}"
     command = [sys.executable, "-P", "-m", "app", "simulate", "--to", target]
     command += ["--duration", SIMULATED_DURATION, "--routers", str(args.routers)]
     command += ["--subscribers", str(args.subscribers), "--connections", "1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env=environment
+        )
         try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield _Simulator(process, errors)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | None) -> None:
+def _show(
+    follower: "Follower",
+    stop: _Stop,
+    simulator: _Simulator | None,
+    *,
+    where: str,
+    seconds: float | None,
+) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -160,7 +215,8 @@ def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | Non
     hint = (
         "Ctrl-C stops. Point a router here:  /ip/traffic-flow/target/add dst-address=THIS-MACHINE"
     )
-    deadline = time.monotonic() + seconds if seconds else None
+    deadline = time.monotonic() + seconds if seconds is not None else None
+    trouble = ""
     with ExitStack() as stack:
         live = None
         if console.is_terminal:
@@ -173,8 +229,15 @@ def _show(follower: "Follower", stop: _Stop, *, where: str, seconds: float | Non
             time.sleep(0.05)
             if time.monotonic() < next_show:
                 continue
+            if not trouble and simulator is not None:
+                trouble = simulator.last_words()
+                if trouble:
+                    # Above the picture on a terminal, where it stays when the demo is over.
+                    print(trouble, file=sys.stderr)
             if live is not None:
-                live.update(picture(counts, where=where, hint=hint, size=console.size), refresh=True)
+                live.update(
+                    picture(counts, where=where, hint=hint, size=console.size), refresh=True
+                )
                 next_show += 1 / REFRESHES_PER_SECOND
             else:
                 console.print(line(counts), soft_wrap=True)

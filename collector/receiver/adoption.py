@@ -153,4 +153,4 @@ def _last_line(path: Path, start: int) -> str:
     with path.open("rb") as log:
         log.seek(start)
         lines = log.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else f"it said nothing in {path}"
+    return lines[-1].removeprefix("flowledger: ") if lines else f"it said nothing in {path}"

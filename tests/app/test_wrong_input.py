@@ -1,6 +1,7 @@
 """Plain wrong input: each is one line that names the thing, never a traceback."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.programs import ROOT
+
+ENDED = """
+import sys
+from app.commands import demo
+from app.cli import main
+demo.SIMULATED_DURATION = "0s"
+sys.exit(main())
+"""
 
 
 def refusal(*arguments: object, **environ: str) -> tuple[int, str]:
@@ -60,3 +69,42 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     status, line = refusal("exporters", folder)
     assert status == 1
     assert line.startswith(f"cannot read {folder}")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--seconds", "0", "--seconds 0 must be above 0"),
+        ("--seconds", "-1", "--seconds -1 must be above 0"),
+        ("--seconds", "nan", "--seconds nan must be above 0"),
+        ("--seconds", "inf", "--seconds inf must be above 0"),
+        ("--subscribers", "0", "--subscribers 0 is out of range: use 1 to 130000"),
+        ("--routers", "0", "--routers 0 is out of range: use 1 to 2000"),
+        ("--listen", "foo", "--listen: 'foo' is not HOST:PORT; write for example 0.0.0.0:2055"),
+    ],
+)
+def test_numbers_and_addresses_of_the_demo(option: str, value: str, expected: str) -> None:
+    assert refusal("demo", option, value) == (2, expected)
+
+
+def test_a_port_of_the_demo_that_is_taken_is_said_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, line = refusal("demo", "--listen", place, "--seconds", "1")
+    assert status == 1
+    assert line.startswith(f"the receiver did not start: cannot listen on {place}: the port is")
+
+
+def test_the_demo_says_that_its_simulator_has_ended() -> None:
+    """The simulator is given nothing to do, and refuses."""
+    done = subprocess.run(
+        (sys.executable, "-c", ENDED, "demo", "--seconds", "3", "--listen", "127.0.0.1:0"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the simulated routers have stopped: --duration 0s must be above 0s" in done.stderr
