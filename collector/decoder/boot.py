@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.decoder.pieces import Chunk
-from collector.decoder.streams import Stream
+from collector.decoder.streams import Start, Stream
 from collector.decoder.wire import signed32
 from collector.decoder.work import Work
 
@@ -27,22 +27,23 @@ def boot_times(work: Work, chunk: Chunk, streams: list[Stream]) -> NDArray[np.in
     ended = chunk.rows.unsigned(end.place).astype(np.int64)
     datagram = chunk.spread(chunk.datagram)
     stream_of_row = work.stream[datagram]
+    epoch_of_row = work.epoch[datagram]
+    is_ipfix = work.headers.uptime_ms < 0
     for number in np.unique(stream_of_row).tolist():
         stream = streams[number]
-        of_stream = (work.stream == number) & (work.headers.uptime_ms < 0)
-        chosen = np.flatnonzero(stream_of_row == number)
-        export_ms = work.export_ms[datagram[chosen]]
-        boot_ms = stream.boot_ms
-        if boot_ms and _is_stale(boot_ms, export_ms, ended[chosen]):
-            # Told before a restart that the sequence did not show.
-            boot_ms = stream.boot_ms = 0
-        if not boot_ms:
-            boot_ms = _estimate(stream, export_ms, ended[chosen])
-        uptime[of_stream] = work.export_ms[of_stream] - boot_ms
+        for epoch in np.unique(epoch_of_row[stream_of_row == number]).tolist():
+            start = stream.start(epoch)
+            chosen = np.flatnonzero((stream_of_row == number) & (epoch_of_row == epoch))
+            export_ms = work.export_ms[datagram[chosen]]
+            if start.told_ms and _is_stale(start.told_ms, export_ms, ended[chosen]):
+                start.told_ms = 0  # Told before a restart that the sequence did not show.
+            boot_ms = start.told_ms or _estimate(start, export_ms, ended[chosen])
+            of_life = (work.stream == number) & (work.epoch == epoch) & is_ipfix
+            uptime[of_life] = work.export_ms[of_life] - boot_ms
     return uptime
 
 
-def _estimate(stream: Stream, export_ms: NDArray[np.int64], ended: NDArray[np.int64]) -> int:
+def _estimate(start: Start, export_ms: NDArray[np.int64], ended: NDArray[np.int64]) -> int:
     """Estimate the start: no flow ends after its export, and the latest end is near it.
 
     Export time minus flow end is never before the true start, so the least is nearest to it. The
@@ -55,26 +56,26 @@ def _estimate(stream: Stream, export_ms: NDArray[np.int64], ended: NDArray[np.in
     sane = shift[shift >= shift[len(shift) // 2] - NEAR_MS]
     candidate = first + int(sane[0])
     now_ms = int(export_ms[-1])
-    known = stream.boot_estimate_ms
+    known = start.estimate_ms
     if known:
         ahead = _difference(candidate, known)
-        if abs(ahead) > NEAR_MS and abs(_difference(candidate, stream.boot_pending_ms)) > NEAR_MS:
+        if abs(ahead) > NEAR_MS and abs(_difference(candidate, start.pending_ms)) > NEAR_MS:
             # Believed when the next batch says the same.
-            stream.boot_pending_ms = candidate
+            start.pending_ms = candidate
             return known
         if abs(ahead) > NEAR_MS:
-            stream.boot_former_ms = 0
-            stream.boot_window_ms = 0
-    stream.boot_pending_ms = 0
-    if now_ms - stream.boot_window_ms > WINDOW_MS or not known:
-        stream.boot_former_ms = 0 if not known or not stream.boot_window_ms else known
-        stream.boot_window_ms = now_ms
+            start.former_ms = 0
+            start.window_ms = 0
+    start.pending_ms = 0
+    if now_ms - start.window_ms > WINDOW_MS or not known:
+        start.former_ms = 0 if not known or not start.window_ms else known
+        start.window_ms = now_ms
         known = 0
     estimate = candidate
-    for other in (known, stream.boot_former_ms):
+    for other in (known, start.former_ms):
         if other and _difference(other, estimate) < 0:
             estimate = other
-    stream.boot_estimate_ms = estimate
+    start.estimate_ms = estimate
     return estimate
 
 
@@ -84,27 +85,27 @@ def _is_stale(boot_ms: int, export_ms: NDArray[np.int64], ended: NDArray[np.int6
     return int(age.min()) > STALE_MS
 
 
-def forget_start(stream: Stream) -> None:
-    """Forget when an exporter started: its sequence has begun again."""
-    stream.boot_ms = stream.boot_estimate_ms = stream.boot_pending_ms = 0
-    stream.boot_former_ms = stream.boot_window_ms = 0
-
-
 def notice_restarts(work: Work, streams: list[Stream]) -> None:
-    """Look for IPFIX sequences that fell, which is all that tells of a restart."""
+    """Number the lives of IPFIX exporters: a sequence that fell is all that tells of a restart."""
     chosen = np.flatnonzero(work.usable & (work.headers.uptime_ms < 0))
     if not len(chosen):
         return
-    numbers, first, inverse = np.unique(work.stream[chosen], return_index=True, return_inverse=True)
-    last = np.zeros(len(numbers), np.int64)
-    last[inverse] = np.arange(len(chosen))  # The last write of equal ones stays.
-    sequence = work.headers.sequence[chosen].astype(np.int64)
-    for number, begin, end in zip(numbers.tolist(), first.tolist(), last.tolist(), strict=True):
-        stream = streams[number]
-        fell = (stream.last_sequence - int(sequence[begin])) & _U32
-        if stream.last_sequence >= 0 and LATE_MAX < fell < _SEQUENCE_BACK:
-            forget_start(stream)
-        stream.last_sequence = int(sequence[end])
+    order = chosen[np.argsort(work.stream[chosen], kind="stable")]
+    of_stream = work.stream[order]
+    firsts = np.flatnonzero(np.append(True, of_stream[1:] != of_stream[:-1]))  # A numpy value.
+    sequence = work.headers.sequence[order].astype(np.int64)
+    before = np.roll(sequence, 1)
+    known = np.array([streams[number].last_sequence for number in of_stream[firsts].tolist()])
+    before[firsts] = np.where(known >= 0, known, sequence[firsts])
+    fell = before - sequence & _U32
+    restarted = np.cumsum((fell > LATE_MAX) & (fell < _SEQUENCE_BACK))
+    ends = np.append(firsts[1:], len(order))
+    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        stream = streams[int(of_stream[first])]
+        lives = restarted[first:end] - (restarted[first - 1] if first else 0)
+        work.epoch[order[first:end]] = stream.epoch + lives
+        stream.epoch += int(lives[-1])
+        stream.last_sequence = int(sequence[end - 1])
 
 
 def _difference(one: int, other: int) -> int:

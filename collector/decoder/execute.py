@@ -149,7 +149,7 @@ class Executor:
                     # Exporters repeat themselves: the same record teaches nothing new.
                     if (stream_number, record) not in known:
                         known.add((stream_number, record))
-                        change = learn(stream, fields())
+                        change = learn(stream, fields(), epoch=int(work.epoch[datagram]))
                         if change is not None:
                             result.rate_changes.append((stream_number, datagram, change))
                     if self._extra:

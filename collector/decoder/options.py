@@ -52,7 +52,9 @@ def teaches(template: Template) -> bool:
     return any(spec.pen == 0 and spec.id in TAUGHT for spec in template.fields)
 
 
-def learn(stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]]) -> RateChange | None:
+def learn(
+    stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]], *, epoch: int
+) -> RateChange | None:
     """Keep what one options record says; return which rate it changed."""
     numbers: dict[int, int] = {}
     texts: dict[int, str] = {}
@@ -76,7 +78,7 @@ def learn(stream: Stream, raw_fields: list[tuple[FieldSpec, bytes]]) -> RateChan
     if ACTIVE_TIMEOUT in numbers:
         stream.active_timeout_s = numbers[ACTIVE_TIMEOUT]
     if 0 < numbers.get(BOOT_MS, 0) < BOOT_MAX_MS:
-        stream.boot_ms = numbers[BOOT_MS]
+        stream.start(epoch).told_ms = numbers[BOOT_MS]
     if interface is not None and len(stream.interfaces) < NAMES_MAX:
         name = next((texts[e] for e in INTERFACE_NAMES if texts.get(e)), None)
         if name is not None:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from collector.decoder.streams import Stream
+from collector.decoder.streams import Start, Stream
 
 _BY_NUMBER = ("interfaces", "applications")
 
@@ -17,6 +17,9 @@ def pack_streams(streams: list[Stream]) -> list[dict[str, Any]]:
         for name in _BY_NUMBER:
             values[name] = {str(number): text for number, text in values[name].items()}
         values["samplers"] = dict(stream.samplers)
+        values["starts"] = {
+            str(epoch): dataclasses.astuple(start) for epoch, start in stream.starts.items()
+        }
         packed.append(values)
     return packed
 
@@ -30,5 +33,6 @@ def unpack_streams(packed: list[dict[str, Any]]) -> list[Stream]:
         for name in _BY_NUMBER:
             values[name] = {int(number): text for number, text in values[name].items()}
         values["samplers"] = dict(values["samplers"])
+        values["starts"] = {int(epoch): Start(*start) for epoch, start in values["starts"].items()}
         streams.append(Stream(**values))
     return streams

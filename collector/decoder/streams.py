@@ -15,6 +15,18 @@ from collector.ledger import StreamKeys
 _MIX = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(4))
 _HALF = np.uint64(32)
 _UNKNOWN = -1
+STARTS_MAX = 4
+
+
+@dataclass(slots=True)
+class Start:
+    """When an IPFIX exporter started: told by options, or estimated from its flows."""
+
+    told_ms: int = 0  # Element 160; 0 when unknown, as all of these.
+    estimate_ms: int = 0  # Least of export time less flow end, in this window and the former.
+    former_ms: int = 0
+    window_ms: int = 0  # When this window began, by export time.
+    pending_ms: int = 0  # A far candidate that waits for a second one like it.
 
 
 @dataclass(slots=True)
@@ -31,12 +43,18 @@ class Stream:
     interfaces: dict[int, str] = field(default_factory=dict)
     applications: dict[int, str] = field(default_factory=dict)
     active_timeout_s: int = 0
-    boot_ms: int = 0  # From element 160 in options; 0 when unknown.
-    boot_estimate_ms: int = 0  # IPFIX without 160: greatest flow end against export time.
-    boot_former_ms: int = 0  # The estimate of the window before this one.
-    boot_window_ms: int = 0  # When the present window began, by export time.
-    boot_pending_ms: int = 0  # A far candidate that waits for a second one like it.
+    epoch: int = 0  # Restarts of an IPFIX stream so far.
+    starts: dict[int, "Start"] = field(default_factory=dict)  # By epoch; the last few.
     last_sequence: int = -1  # Of an IPFIX stream, to notice restarts.
+
+    def start(self, epoch: int) -> "Start":
+        """Return what is known of when the exporter started, for one of its lives."""
+        known = self.starts.get(epoch)
+        if known is None:
+            known = self.starts[epoch] = Start()
+            for old in sorted(self.starts)[:-STARTS_MAX]:
+                del self.starts[old]
+        return known
 
     @property
     def exporter(self) -> str:

@@ -27,6 +27,7 @@ class Work:
     export_ms: NDArray[np.int64]  # The arrival where the header's clock is insane.
     shift_ms: NDArray[np.int64] | None
     rate: NDArray[np.uint32]
+    epoch: NDArray[np.int64]  # Which life of its exporter each datagram comes from.
 
     def per_datagram(self, table: Table) -> dict[str, NDArray[Any]]:
         """Return the columns that have one value a datagram."""
@@ -63,7 +64,17 @@ def prepare(
         shift_ms = np.where(insane, arrival_ms - export_ms, 0)
         export_ms = export_ms + shift_ms
     rate = np.maximum(headers.sampling, np.uint32(1))
-    return Work(datagrams, headers, stream, usable, arrival_ms, export_ms, shift_ms, rate)
+    return Work(
+        datagrams,
+        headers,
+        stream,
+        usable,
+        arrival_ms,
+        export_ms,
+        shift_ms,
+        rate=rate,
+        epoch=np.zeros(len(datagrams), np.int64),
+    )
 
 
 def join_columns(parts: list[Columns]) -> Columns:

@@ -68,7 +68,8 @@ class Diagnosis:
         datagrams = int(arrivals.counts["datagrams"][number])
         is_timed = arrivals.counts["timed"][number] > 0
         busiest = self.busiest[number]
-        boots_ms = [one.boot_ms or one.boot_estimate_ms for one in told]
+        starts = [one.start(one.epoch) for one in told]
+        boots_ms = [start.told_ms or start.estimate_ms for start in starts]
         return Exporter(
             address=stream.exporter,
             version=stream.version,

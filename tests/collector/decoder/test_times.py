@@ -151,6 +151,52 @@ def test_restart_of_an_ipfix_exporter_begins_a_new_estimate() -> None:
     assert int(decoded.flows["ended_at"][0]) - NOW_MS == 60_000
 
 
+def ipfix_life(boot_s: int, ends_s: list[int], first_sequence: int) -> list[bytes]:
+    """Make datagrams of one life of an exporter: a flow that ends a second before each export."""
+    fields = (*FLOW, e.Field(22, 4), e.Field(21, 4))
+    made = []
+    for number, at in enumerate(ends_s):
+        stamp = (at - boot_s - 1) * 1000
+        record = e.record(fields, (*FLOW_VALUES, e.number(stamp - 10, 4), e.number(stamp, 4)))
+        made.append(
+            v10(
+                template10(256, *fields),
+                e.data_set(256, [record]),
+                sequence=first_sequence + number,
+                export_s=NOW_S + at,
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("batches", [1, 20])
+def test_restart_of_an_ipfix_exporter_within_an_hour_begins_a_new_life(batches):
+    first = ipfix_life(0, list(range(60, 600, 60)), 5_000)
+    second = ipfix_life(600, list(range(660, 1_200, 60)), 0)
+    decoder = Decoder(Config())
+    payloads = first + second
+    ended = []
+    size = len(payloads) // batches if batches == 1 else 1
+    for at in range(0, len(payloads), size):
+        decoded = decode(*payloads[at : at + size], decoder=decoder, received_s=NOW_S + 1_200)
+        assert health(decoded, "clock_fallbacks") == 0
+        ended += (decoded.flows["ended_at"] - NOW_MS).tolist()
+    wanted = [*range(60, 600, 60), *range(660, 1_200, 60)]
+    # The estimate is late by the second between end and export.
+    assert ended == [at * 1000 for at in wanted]
+
+
+def test_one_absurd_stamp_does_not_move_the_flows_after_it():
+    decoder = Decoder(Config())
+    for datagram in ipfix_life(0, list(range(60, 300, 10)), 0):
+        decode(datagram, decoder=decoder, received_s=NOW_S + 300)
+    absurd = ipfix_life(-1_500, [310], 24)[0]
+    decode(absurd, decoder=decoder, received_s=NOW_S + 310)
+    for at, datagram in zip((320, 330), ipfix_life(0, [320, 330], 25), strict=True):
+        decoded = decode(datagram, decoder=decoder, received_s=NOW_S + 330)
+        assert (decoded.flows["ended_at"] - NOW_MS).tolist() == [at * 1000]
+
+
 def test_no_stamp_at_all_takes_the_arrival() -> None:
     assert times_of(one_flow(FLOW, FLOW_VALUES)) == (0, 0)
 
