@@ -1,6 +1,7 @@
 """How one setting is read: from a TOML value, or from the text of an environment variable."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 
 class BadValueError(ValueError):
@@ -30,7 +31,10 @@ class Unit:
         factor = dict(self.factors).get(matched[2] or self.base) if matched else None
         if not matched or factor is None:
             raise BadValueError(f"must be a {self.name} such as {self.example}")
-        return (int(matched[1]) if matched[1].isdigit() else float(matched[1])) * factor
+        value = (int(matched[1]) if matched[1].isdigit() else float(matched[1])) * factor
+        if not _is_finite(value):
+            raise BadValueError(f"must be a {self.name} such as {self.example}")
+        return value
 
     def render(self, value: float) -> str:
         """Return it with the largest suffix that leaves a whole number."""
@@ -135,9 +139,18 @@ def _with_unit(base: type[Any], unit: Unit, raw: object) -> float | int:
     if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
         raise BadValueError(f"must be a {unit.name} such as {unit.example}")
     number = unit.parse(raw) if isinstance(raw, str) else raw
+    if not _is_finite(number):
+        raise BadValueError(f"must be a {unit.name} such as {unit.example}")
     if number < 0:
         raise BadValueError(f"must be a {unit.name} of at least 0, such as {unit.example}")
     return int(number) if base is int else float(number)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # A whole number of hundreds of digits.
+        return False
 
 
 def _scalar(hint: Any, raw: object, *, is_text: bool) -> Any:
@@ -152,7 +165,7 @@ def _scalar(hint: Any, raw: object, *, is_text: bool) -> Any:
         return reader(str(raw))
     if type(raw) is not hint and not (hint is float and type(raw) is int):
         raise BadValueError(f"must be {_ARTICLES[hint]}")
-    return float(raw) if isinstance(raw, int) and hint is float else raw
+    return _finite(cast("float", raw)) if hint is float else raw
 
 
 def _split(text: str) -> list[object]:
@@ -190,9 +203,15 @@ def _read_int(text: str) -> int:
 
 def _read_float(text: str) -> float:
     try:
-        return float(text)
+        return _finite(float(text))
     except ValueError:
         raise BadValueError(f"must be {_ARTICLES[float]}") from None
+
+
+def _finite(number: float) -> float:
+    if not _is_finite(number):
+        raise BadValueError(f"must be {_ARTICLES[float]}")
+    return float(number)
 
 
 def _quote(text: str) -> str:

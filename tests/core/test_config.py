@@ -258,3 +258,16 @@ def test_a_part_of_the_tree_can_be_loaded_alone() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_written_so_that_it_reads_back(text: str) -> None:
     assert tomllib.loads(f"value = {render_leaf(text, 'text')}")["value"] == text
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1" + "0" * 400])
+@pytest.mark.parametrize("key", ["every", "share", "buffer"])
+def test_numbers_are_finite(key: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{key} = .*: must be a "):
+        load(Engine, text=f"{key} = {value}")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999d", "9" * 400])
+def test_a_duration_as_text_is_finite(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"every = .*: must be a duration such as"):
+        load(Engine, text=f'every = "{text}"')
