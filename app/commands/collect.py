@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.folders import named_folder
 from core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a free one (default: every address, ports 2055, 4739 and 9995)",
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="the folder for the journal"
+        "--data", type=named_folder, required=True, metavar="DIR", help="the folder for the journal"
     )
     parser.add_argument(
         "--allow",
@@ -93,7 +94,8 @@ def _with(config: "Config", args: argparse.Namespace) -> "Config":
         return replace(config, **changes)
     except ConfigError as mistake:
         option = "--" + mistake.key.replace("_", "-")
-        raise UsageError(f"{option}: {mistake.message}") from mistake
+        value = f" {args.receive_buffer}" if mistake.key == "receive_buffer" else ""
+        raise UsageError(f"{option}{value}: {mistake.message}") from mistake
 
 
 class _Live:
@@ -112,9 +114,8 @@ class _Live:
         datagrams = sum(each.datagrams for each in listeners)
         rate = (datagrams - self._datagrams) / (now - self._shown_at) if self._shown_at else 0
         kernel = sum(each.kernel for each in listeners)
-        sys.stderr.write(
-            f"\r{datagrams:,} datagrams, {rate:,.0f} a second, {kernel:,} dropped\x1b[K"
-        )
+        noun = "datagram" if datagrams == 1 else "datagrams"
+        sys.stderr.write(f"\r{datagrams:,} {noun}, {rate:,.0f} a second, {kernel:,} dropped\x1b[K")
         sys.stderr.flush()
         self._shown_at, self._datagrams = now, datagrams
 

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.folders import named_folder
+
 if TYPE_CHECKING:
     from app.lake import Lake, Pending
     from collector.follower import Follower, Step
@@ -27,9 +29,11 @@ IDLE_S = 0.05
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("data", type=Path, metavar="DIR", help="the data folder of `collect`")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the folder for the batches"
+        "data", type=named_folder, metavar="DIR", help="the data folder of `collect`"
+    )
+    parser.add_argument(
+        "--out", type=named_folder, required=True, metavar="DIR", help="the folder for the batches"
     )
     parser.add_argument(
         "--every",
@@ -45,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Follow until SIGTERM or Ctrl-C; print the totals as one line of JSON."""
+    # Before the imports, which take a while: a signal must never end us half way.
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stopping.append(number))
     from app.config import load_config
     from app.lake import Lake
     from collector.follower import JOURNAL, Follower
@@ -63,19 +71,23 @@ def run(args: argparse.Namespace) -> int:
     lake = Lake(args.out)
     config = load_config(args.config).collector.decoder
     with Follower(args.data, config, extra=True, state=lake.state()) as follower:
-        totals = _follow(args.data / JOURNAL, follower, lake, every_s=every_s, is_once=args.once)
+        journal = args.data / JOURNAL
+        totals = _follow(journal, follower, lake, stopping, every_s=every_s, is_once=args.once)
     print(json.dumps(totals))
     return 0
 
 
 def _follow(
-    journal: Path, follower: "Follower", lake: "Lake", *, every_s: float, is_once: bool
+    journal: Path,
+    follower: "Follower",
+    lake: "Lake",
+    stopping: list[int],
+    *,
+    every_s: float,
+    is_once: bool,
 ) -> dict[str, int]:
     from app.lake import Pending
 
-    stopping = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: stopping.append(number))
     totals = {"batches": 0, "datagrams": 0, "flows": 0}
     pending = Pending()
     due = time.monotonic() + every_s

@@ -108,3 +108,43 @@ def test_the_demo_says_that_its_simulator_has_ended() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "the simulated routers have stopped: --duration 0s must be above 0s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("collect", "--data", ""), ("follow", "", "--out", "lake"), ("demo", "--data", "")],
+)
+def test_an_empty_name_for_a_folder(arguments: tuple[str, ...]) -> None:
+    status, line = refusal(*arguments)
+    assert status == 2
+    assert "'' is no folder; write . for the present one" in line
+
+
+def test_a_tiny_receive_buffer(tmp_path: Path) -> None:
+    done = refusal("collect", "--data", tmp_path / "data", "--receive-buffer", "1")
+    assert done == (2, "--receive-buffer 1: must be from 4096 to 1073741824")
+
+
+def test_an_early_sigterm_lets_follow_end_in_order(tmp_path: Path) -> None:
+    """The signal comes while the command imports what it needs."""
+    (tmp_path / "journal").mkdir()
+    script = (
+        "import os, signal, sys\n"
+        "class Ender:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'app.lake':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Ender())\n"
+        "from app.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script, "follow", tmp_path, "--out", tmp_path / "lake"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"batches": 0' in done.stdout
