@@ -66,6 +66,7 @@ class Executor:
         self._problems = problems
         self._extra = extra
         self._full_sizes = FullSizes()
+        self._first_of = np.zeros(0, np.int32)
 
     def empty(self) -> Result:
         """Return the result of nothing."""
@@ -261,11 +262,13 @@ class Executor:
         sample = slice(None, None, chunk.rows.count // SAMPLE_MAX + 1)
         sampled = np.arange(chunk.rows.count)[sample]
         of_set = np.searchsorted(ends, sampled, side="right")
-        streams = work.stream[chunk.datagram[of_set]]
+        # What one stream of an exporter shows holds for all of them.
+        exporters = self._exporters()
+        streams = exporters[work.stream[chunk.datagram[of_set]]]
         self._full_sizes.learn(streams, octets[sample], packets[sample], self._mtu)
         if most <= WRAP // self._mtu:
             return
-        stream = chunk.spread(work.stream[chunk.datagram])
+        stream = chunk.spread(exporters[work.stream[chunk.datagram]])
         large = np.flatnonzero(packets > WRAP // self._mtu)
         for number in np.unique(stream[large]).tolist():
             rows = large[stream[large] == number]
@@ -276,6 +279,17 @@ class Executor:
                 octets[at] += repair.repaired
                 builder.zeros("octets_repaired")[first + at] = repair.repaired
                 builder.zeros("octets_upper")[first + at] = repair.upper
+
+    def _exporters(self) -> NDArray[np.int32]:
+        """Return for each stream the number of the first stream of its exporter."""
+        if len(self._first_of) != len(self._streams):
+            firsts: dict[tuple[bytes, int], int] = {}
+            numbers = [
+                firsts.setdefault((stream.addr, stream.port), number)
+                for number, stream in enumerate(self._streams)
+            ]
+            self._first_of = np.array(numbers, np.int32)
+        return self._first_of
 
     def _run_nat(self, work: Work, pieces: list[Piece], result: Result) -> Columns:
         builder = Builder(NAT_EVENTS, sum(piece.count for piece in pieces))

@@ -51,8 +51,11 @@ class Config:
     def __post_init__(self) -> None:
         if not 1 <= len(self.listen) <= _LISTENERS_MAX:
             raise ConfigError("listen", f"needs from 1 to {_LISTENERS_MAX} addresses")
-        _check("listen", self.listen_addresses)
-        _check("allow", self.allow_list)
+        _check("listen", self.listen, parse_listen)
+        _check("allow", self.allow, lambda text: AllowList((text,)))
+        fixed = [address for address in self.listen_addresses() if address.port]
+        if len(set(fixed)) < len(fixed):
+            raise ConfigError("listen", "the same address is there twice; give it once")
         for name, least, most in (
             ("receive_buffer", 4_096, _RECEIVE_BUFFER_MAX),
             ("datagram_octets_max", 64, _UDP_OCTETS_MAX),
@@ -62,20 +65,21 @@ class Config:
                 raise ConfigError(name, f"must be from {least} to {most}")
 
     def listen_addresses(self) -> tuple[ListenAddress, ...]:
-        """Return ``listen``, read; a repeated address is refused."""
-        addresses = tuple(parse_listen(text) for text in self.listen)
-        fixed = [address for address in addresses if address.port]
-        if len(set(fixed)) < len(fixed):
-            raise ValueError("the same address is there twice; give it once")
-        return addresses
+        """Return ``listen``, read."""
+        return tuple(parse_listen(text) for text in self.listen)
 
     def allow_list(self) -> AllowList | None:
         """Return ``allow``, read; None lets everybody."""
         return AllowList(self.allow) if self.allow else None
 
 
-def _check(name: str, read: Callable[[], object]) -> None:
-    try:
-        read()
-    except ValueError as mistake:
-        raise ConfigError(name, str(mistake)) from mistake
+def _check(name: str, texts: tuple[str, ...], read: Callable[[str], object]) -> None:
+    """Refuse every one of the texts that cannot be read."""
+    mistakes = []
+    for text in texts:
+        try:
+            read(text)
+        except ValueError as mistake:
+            mistakes.append(str(mistake))
+    if mistakes:
+        raise ConfigError(name, *mistakes)

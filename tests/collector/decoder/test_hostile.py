@@ -17,7 +17,6 @@ from tests.collector.decoder.making import (
     e,
     health,
     one_flow,
-    packed,
     reasons,
     template9,
     template10,
@@ -279,4 +278,15 @@ def test_octets_of_any_size_never_make_the_ledger_negative():
     assert health(decoded, "flow_octets") > 0
 
 
-__all__ = ["packed"]
+def test_full_sizes_seen_in_one_domain_prove_wraps_in_another():
+    decoder = Decoder(Config())
+    full = [flow_of(1_500 * 2_000, 2_000)] * 3
+    decode(v10(template10(256, *FLOW), e.data_set(256, full), domain=1), decoder=decoder)
+    wrapped = e.data_set(256, [flow_of(4_255_323_704, 5_700_194)])
+    decoded = decode(v10(template10(256, *FLOW), wrapped, domain=2), decoder=decoder)
+    assert decoded.flows["octets"].tolist() == [1_500 * 5_700_194]
+    assert decoded.flows["octets_repaired"].tolist() == [1 << 32]
+
+
+def flow_of(octets: int, packets: int) -> bytes:
+    return e.record(FLOW, (*FLOW_VALUES[:2], e.number(octets, 4), e.number(packets, 4)))
