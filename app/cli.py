@@ -11,12 +11,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from core.errors import FlowledgerError, UsageError
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 # Name -> (module, help). Listed in this order by `flowledger --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -47,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         """Refuse the command line."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
-    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """Print help; argparse itself would keep quiet about a full disk."""
         (file or sys.stdout).write(message)
 
