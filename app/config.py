@@ -14,6 +14,15 @@ LogConfig = log.Config  # Its own name, for a field called `log` hides the modul
 
 DEFAULT_FILE = Path("flowledger.toml")
 FILE_VARIABLE = "FLOWLEDGER_CONFIG"
+# What variables that are no settings begin with: of the program itself, and of its tests.
+OTHER_VARIABLES = (
+    FILE_VARIABLE,
+    "FLOWLEDGER_CORPUS",
+    "FLOWLEDGER_EXAMPLES",
+    "FLOWLEDGER_FEATURES",
+    "FLOWLEDGER_FUZZ_",
+    "FLOWLEDGER_TEST_",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,10 @@ def load_config(path: Path | None = None) -> Config:
     """
     chosen = config_file(path)
     environ = environment()
-    config = read(Config, chosen, environ=environ) if chosen else load(Config, environ=environ)
+    if chosen:
+        config = read(Config, chosen, environ=environ, known=OTHER_VARIABLES)
+    else:
+        config = load(Config, environ=environ, known=OTHER_VARIABLES)
     log.configure(config.log)
     return config
 
@@ -52,6 +64,8 @@ def config_file(path: Path | None = None) -> Path | None:
         path = Path(named)
     if path is None:
         return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if not path.is_file():
+    if path.is_dir():
+        raise FlowledgerError(f"{path} is a folder; name the configuration file in it")
+    if not path.exists():
         raise FlowledgerError(f"there is no configuration file {path}; create it or name another")
     return path

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import tomllib
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -28,12 +28,17 @@ _T = TypeVar("_T")
 
 
 class ConfigError(FlowledgerError):
-    """One mistake in the configuration: the key, and what to write instead."""
+    """A key that is wrong, and what to write instead; more messages where a list has more."""
 
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(f"{key}: {message}")
+    def __init__(self, key: str, *messages: str) -> None:
+        super().__init__(f"{key}: {'; '.join(messages)}")
         self.key = key
-        self.message = message
+        self.messages = messages
+
+    @property
+    def message(self) -> str:
+        """All that is wrong, in one line."""
+        return "; ".join(self.messages)
 
 
 class ConfigurationError(FlowledgerError):
@@ -95,17 +100,19 @@ def load(
     environ: Mapping[str, str] | None = None,
     prefix: str = "",
     source: str = "the configuration",
+    known: Sequence[str] | None = None,
 ) -> _T:
     """Build a tree from TOML and environment; ``ConfigurationError`` names every mistake.
 
     ``prefix`` ("log.") says where the tree stands in the whole one; then ``text`` is its table.
+    ``known`` names variables that are no settings; if given, all others must be settings.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError((f"{source} is not TOML: {error}",)) from error
     paths = list(_paths(tree, prefix))
-    builder = _Builder(_overrides(paths, environ or {}))
+    builder = _Builder(_overrides(paths, environ or {}, known))
     value = builder.build(tree, table, prefix)
     builder.refuse_unknown_variables(paths)
     if builder.problems:
@@ -113,14 +120,20 @@ def load(
     return typing.cast("_T", value)
 
 
-def read(tree: type[_T], path: Path, *, environ: Mapping[str, str] | None = None) -> _T:
+def read(
+    tree: type[_T],
+    path: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    known: Sequence[str] | None = None,
+) -> _T:
     """Load a tree from a file."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise FlowledgerError(f"cannot read the configuration {path}: {reason}") from error
-    return load(tree, text=text, environ=environ, source=str(path))
+    return load(tree, text=text, environ=environ, source=str(path), known=known)
 
 
 def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:
@@ -172,7 +185,13 @@ class _Builder:
         """Report variables that name no leaf, without their text: it may be a secret."""
         for path, (variable, _) in self._overrides.items():
             if path not in paths:
-                close = [_variable(match) for match in get_close_matches(path, paths, n=1)]
+                # Without the marks between words, for those are what is easily got wrong.
+                plain = {_plain(each): each for each in paths}
+                tails = {_plain(each.rpartition(".")[2]): each for each in reversed(paths)}
+                found = get_close_matches(_plain(path), plain, n=1)
+                close = [_variable(plain[match]) for match in found]
+                if not close and _plain(path) in tails:
+                    close = [_variable(tails[_plain(path)])]
                 self.problems.append(f"{variable}: unknown setting{_hint(close)}")
 
     def _sub_table(
@@ -227,8 +246,9 @@ class _Builder:
                 return tree(**given)
             except ConfigError as error:
                 path = f"{prefix}{error.key}"
+                place = self._overrides[path][0] if path in self._overrides else path
                 value = f" = {shown[error.key]!r}" if error.key in shown else ""
-                self.problems.append(f"{path}{value}: {error.message}")
+                self.problems += [f"{place}{value}: {message}" for message in error.messages]
                 if given.pop(error.key, None) is None:
                     return None
             except TypeError:
@@ -243,15 +263,25 @@ class _Builder:
                 self.problems.append(f"{prefix}{key}: unknown key{_hint(close)}")
 
 
-def _overrides(paths: list[str], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return path -> (variable, text). A single word is ours only if the tree has such a leaf."""
+def _overrides(
+    paths: list[str], environ: Mapping[str, str], known: Sequence[str] | None
+) -> dict[str, tuple[str, str]]:
+    """Return path -> (variable, text).
+
+    A single word that is no leaf is taken for a mistake only where the ``known`` ones are told.
+    """
     found = {}
     for variable, text in environ.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
-            if "." in path or path in paths:
+            is_foreign = known is None or variable.startswith(tuple(known))
+            if "." in path or path in paths or not is_foreign:
                 found[path] = (variable, text)
     return found
+
+
+def _plain(path: str) -> str:
+    return path.replace(".", "").replace("_", "")
 
 
 def _paths(tree: type[Any], prefix: str) -> Iterator[str]:
