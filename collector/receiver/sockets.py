@@ -40,7 +40,8 @@ def open_all(addresses: Sequence[ListenAddress], *, receive_buffer: int) -> list
                 if address.host == "::" and error.errno in _NO_IPV6 and len(addresses) > 1:
                     log.warning("no ipv6 here, not listening", address=address)
                     continue
-                raise FlowledgerError(_refusal(address, error)) from error
+                earlier = [each.address for each in opened]
+                raise FlowledgerError(_refusal(address, error, earlier)) from error
     except BaseException:
         for each in opened:
             each.sock.close()
@@ -97,9 +98,12 @@ def _report_buffers(opened: Sequence[OpenSocket], *, wanted: int) -> None:
         )
 
 
-def _refusal(address: ListenAddress, error: OSError) -> str:
+def _refusal(address: ListenAddress, error: OSError, earlier: Sequence[ListenAddress]) -> str:
     place = f"cannot listen on {address}"
     if error.errno == errno.EADDRINUSE:
+        for other in earlier:
+            if (other.family, other.port) == (address.family, address.port):
+                return f"{place}: it overlaps with {other}, which is listened on too; give one"
         holder = holder_of(address.family, address.port)
         by = f"process {holder[0]} ({holder[1]})" if holder else "another process"
         return f"{place}: the port is held by {by}; stop it, or choose another port with --listen"

@@ -148,3 +148,51 @@ def test_an_early_sigterm_lets_follow_end_in_order(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert '"batches": 0' in done.stdout
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["FLOWLEDGER_COLLECTOR_LISTEN", "FLOWLEDGER_LISTEN", "FLOWLEDGER_COLLECTOR__LISTN"],
+)
+def test_a_variable_that_is_no_setting(variable: str) -> None:
+    expected = f"{variable}: unknown setting; did you mean FLOWLEDGER_COLLECTOR__LISTEN?"
+    assert refusal("config", "check", **{variable: "5"}) == (1, expected)
+
+
+def test_a_bad_text_in_a_variable_names_the_variable() -> None:
+    status, line = refusal("config", "check", FLOWLEDGER_COLLECTOR__LISTEN="foo")
+    assert status == 1
+    assert line.startswith("FLOWLEDGER_COLLECTOR__LISTEN = 'foo': 'foo' is not HOST:PORT")
+
+
+def test_all_bad_addresses_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "flowledger.toml"
+    path.write_text('[collector]\nlisten = ["x", "y:1"]\nallow = ["z"]\n')
+    done = subprocess.run(
+        (sys.executable, "-m", "app.cli", "config", "check", "--config", path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    first, second, third = done.stderr.splitlines()
+    assert "'x' is not HOST:PORT" in first
+    assert "'y' in 'y:1' is not an address" in second
+    assert "collector.allow = ['z']" in third
+
+
+def test_a_folder_as_configuration(tmp_path: Path) -> None:
+    expected = f"{tmp_path} is a folder; name the configuration file in it"
+    assert refusal("config", "check", "--config", tmp_path) == (1, expected)
+
+
+def test_two_addresses_that_overlap(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    narrow, wide = f"127.0.0.1:{port}", f"0.0.0.0:{port}"
+    done = refusal("collect", "--data", tmp_path, "--listen", narrow, "--listen", wide)
+    expected = f"cannot listen on {wide}: it overlaps with {narrow}, which is listened on too"
+    assert done == (1, f"{expected}; give one")
