@@ -136,18 +136,18 @@ class Waiting:
         ]
         return min(firsts, default=None)
 
-    def pack(self) -> list[list[int]]:
+    def pack(self) -> list[list[list[int]]]:
         """Write the positions as plain values; kept payloads cannot be written."""
-        packed: list[list[int]] = []
-        for chunk in self._chunks:
-            if chunk.kept is None:
-                packed += map(list, chunk.places.tolist())
-        return packed
+        return [
+            [list(place) for place in chunk.places.tolist()]
+            for chunk in self._chunks
+            if chunk.kept is None
+        ]
 
-    def unpack(self, packed: list[list[int]]) -> None:
+    def unpack(self, packed: list[list[list[int]]]) -> None:
         """Read back what ``pack`` wrote."""
-        if packed:
-            self._put(Chunk(np.array([tuple(one) for one in packed], _PLACE), None))
+        for places in packed:
+            self._put(Chunk(np.array([tuple(place) for place in places], _PLACE), None))
 
     def _put(self, chunk: Chunk) -> None:
         self._chunks.append(chunk)
