@@ -7,6 +7,7 @@ of a pipe has gone away.
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -37,11 +38,27 @@ _EPILOG = """\
 Try `flowledger demo` first: it needs no router."""
 
 
+_WITHOUT_VALUE = re.compile(r"argument (--[a-z-]+): expected one argument")
+_NEGATIVE = re.compile(r"-\.?\d")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line, with the way to the help."""
 
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and keep the words for refusals."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
+        option = _WITHOUT_VALUE.fullmatch(message)
+        at = self._given.index(option[1]) + 1 if option and option[1] in self._given else 0
+        if option and 0 < at < len(self._given) and _NEGATIVE.match(self._given[at]):
+            # Taken for an option by argparse, for it begins with a minus.
+            message = f"{option[1]} {self._given[at]}: must not be negative"
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -179,7 +196,8 @@ def _exit_to_status(
     try:
         if not pass_through:
             return parser.parse_args(argv)
-        args, rest = parser.parse_known_args(argv)
+        known: tuple[argparse.Namespace, list[str]] = parser.parse_known_args(argv)
+        args, rest = known
         args.rest = rest
     except SystemExit as done:
         if done.code:

@@ -27,6 +27,29 @@ from simulator.sender import BatchSender
 COLLECTOR = ("192.0.2.1", 2055)  # The destination in a pcap when nothing is sent.
 DURATION_MAX_S = 366 * 86_400
 
+# What refusals of the profile begin with -> the option.
+_OPTIONS = {
+    "template_every": "--template-refresh",
+    "template_timeout_s": "--template-timeout (in seconds)",
+    "active_timeout_s": "--active-timeout (in seconds)",
+    "inactive_timeout_s": "--inactive-timeout (in seconds)",
+    "clock_skew_ms": "--clock-skew (in milliseconds)",
+    "uptime_s": "--uptime (in seconds)",
+    "zipf_exponent": "--zipf",
+    "rate": "--connections or --flows-per-second",
+    "a restart": "--restart-after: a restart",
+    "source base": "--source-base",
+    "versions": "--versions",
+    "version": "--versions",
+} | {
+    name.replace("-", "_"): f"--{name}"
+    for name in (
+        *("subscribers", "routers", "remotes", "mtu", "sampling", "elephants"),
+        *("loss", "duplicates", "reordering"),
+        *("ipv6-share", "nat-share", "p2p-share", "bot-share", "scanner-share", "fast-share"),
+    )
+}
+
 
 def simulate(args: argparse.Namespace) -> dict[str, Any]:
     """Do it; return the totals."""
@@ -46,7 +69,11 @@ def simulate(args: argparse.Namespace) -> dict[str, Any]:
     if not 0 < duration_s <= DURATION_MAX_S:
         raise UsageError(f"--duration {args.duration} must be above 0s, to {DURATION_MAX_S}s")
     target = parse_target(args.to) if args.to else None
-    profile = profile_of(args, start_ms=_start_ms(args, duration_s))
+    start_ms = _start_ms(args, duration_s)
+    try:
+        profile = profile_of(args, start_ms=start_ms)
+    except UsageError as error:
+        raise UsageError(_as_options(str(error))) from error
     isp = Isp(profile, args.seed, keep_flows=args.truth_flows is not None)
     try:
         totals = _run(args, isp, duration_s, target)
@@ -91,6 +118,14 @@ def profile_of(args: argparse.Namespace, *, start_ms: int) -> Profile:
         source_base=args.source_base,
         faults=Faults(loss=args.loss, duplicates=args.duplicates, reordering=args.reordering),
     )
+
+
+def _as_options(message: str) -> str:
+    """Name the option in place of the profile's field, with which its refusals begin."""
+    for words, option in _OPTIONS.items():
+        if message.startswith(f"{words} "):
+            return option + message.removeprefix(words)
+    return message
 
 
 def _seconds(option: str, text: str) -> float:

@@ -196,3 +196,28 @@ def test_two_addresses_that_overlap(tmp_path: Path) -> None:
     done = refusal("collect", "--data", tmp_path, "--listen", narrow, "--listen", wide)
     expected = f"cannot listen on {wide}: it overlaps with {narrow}, which is listened on too"
     assert done == (1, f"{expected}; give one")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ("simulate", "--out", "x.pcap", "--duration", "-5s"),
+            "--duration -5s: must not be negative; see `flowledger simulate --help`",
+        ),
+        (
+            ("exporters", "x.pcap", "--since", "-5m"),
+            "--since -5m: must not be negative; see `flowledger exporters --help`",
+        ),
+        (
+            ("simulate", "--out", "x.pcap", "--template-refresh", "0"),
+            "--template-refresh 0 is out of range: use 1 to 1000000",
+        ),
+        (
+            ("simulate", "--out", "x.pcap", "--ipv6-share", "2"),
+            "--ipv6-share 2 is no share: use 0 to 1",
+        ),
+    ],
+)
+def test_refusals_name_option_and_value(command: tuple[str, ...], expected: str) -> None:
+    assert refusal(*command) == (2, expected)
