@@ -57,7 +57,7 @@ class Summary:
     def lines(self, sources: Sequence[Source], seconds: float) -> list[str]:
         """Return the summary, the problems behind it."""
         first = (
-            f"decoded {self._count('datagrams')} datagrams in {seconds:.2f} s: "
+            f"decoded {self._datagrams('datagrams')} in {seconds:.2f} s: "
             f"{self.flows:,} flows, {self.nat_events:,} NAT events, "
             f"{self.options:,} options records, {self._count('templates')} templates, "
             f"{self.other_records:,} other records"
@@ -72,6 +72,9 @@ class Summary:
     def _count(self, name: str) -> str:
         return f"{self.health.get(name, 0):,}"
 
+    def _datagrams(self, name: str) -> str:
+        return f"{self._count(name)} datagram{'' if self.health.get(name) == 1 else 's'}"
+
     def _losses(self) -> list[str]:
         lines = [
             f"lost on the way: {gap:,} {_GAP_UNITS[unit]}" for unit, gap in self.gaps.items() if gap
@@ -79,7 +82,7 @@ class Summary:
         drops = [name for name in _DROPS if self.health.get(name)]
         lines += [f"lost at the receiver: {self._count(name)} {name}" for name in drops]
         if self.health.get("duplicates"):
-            lines.append(f"dropped as exact duplicates: {self._count('duplicates')} datagrams")
+            lines.append(f"dropped as exact duplicates: {self._datagrams('duplicates')}")
         if self.health.get("expired_sets"):
             lines.append(f"without a template to the end: {self._count('expired_sets')} data sets")
         return lines

@@ -60,7 +60,8 @@ def print_report(report: Report, file: TextIO, *, has_advice: bool) -> None:
         console.print(_content_table(report))
         _print_small(console, _CONTENT_LEGEND)
     if report.unexamined:
-        console.print(f"{report.unexamined:,} datagrams of further routers were not looked at.")
+        noun = "datagram" if report.unexamined == 1 else "datagrams"
+        console.print(f"Not looked at: {report.unexamined:,} {noun} of further routers.")
     if has_advice:
         console.print()
         _print_advice(console, report)
