@@ -146,7 +146,7 @@ def test_a_second_one_on_the_port_is_refused_with_the_first(
         (("--listen", "nowhere"), 2, "--listen: 'nowhere' is not HOST:PORT"),
         (("--allow", "10.0.0.0/64"), 2, "--allow: '10.0.0.0/64' is neither an address"),
         (("--receive-buffer", "much"), 2, "--receive-buffer much: must be a size in octets"),
-        (("--receive-buffer", "1B"), 2, "--receive-buffer: must be from 4096"),
+        (("--receive-buffer", "1B"), 2, "--receive-buffer 1B: must be from 4096"),
         (("--listen", "192.0.2.9:0"), 1, "no interface of this machine has that address"),
     ],
 )
