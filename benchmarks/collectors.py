@@ -186,8 +186,15 @@ def spawn(arguments: list[str], *, out: Path, err: Path) -> subprocess.Popen[byt
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for our own programs."""
-    kept = {key: value for key, value in os.environ.items() if "FLOWLEDGER" not in key}
+    """Return the environment for our own programs: without settings for them or for Python.
+
+    One that forbids to keep compiled modules would have every start compile them again.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("FLOWLEDGER", "PYTHON"))
+    }
     return {**kept, "PYTHONPATH": str(ROOT)}
 
 

@@ -122,7 +122,7 @@ def _obstacles(saved: list[Saved], obstacles: dict[str, str]) -> Iterator[str]:
     yield "## What stands in the way"
     yield ""
     for one in missed:
-        text = obstacles.get(one.row.name, "Not looked into yet; the profile is below.")
+        text = " ".join(obstacles.get(one.row.name, "not looked into yet.").split())
         yield f"- **{one.row.what}**: {text}"
     yield ""
 
