@@ -80,7 +80,8 @@ def test_decode(
         keep(
             Row(
                 name=case.name if is_decoded else f"{case.name}-materialised",
-                what=case.what + ("" if is_decoded else ", every column made an array"),
+                what=f"decode in process, {case.what}"
+                + ("" if is_decoded else ", every column made an array"),
                 unit="flows/s",
                 asked=case.asked if is_decoded else None,
                 reached=[run.flows / run.wall_s for run in taken],
