@@ -32,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
     root = checkout()
     if not any((root / "benchmarks").glob("*.py")):
         raise FlowledgerError(f"{root / 'benchmarks'} holds no benchmark files")
+    named = any(word.startswith("benchmarks/") for word in args.rest)
     storage = root / ".benchmarks"
     former = _runs(storage)
     done = subprocess.run(
         (
-            *(sys.executable, "-m", "pytest", "benchmarks", "-p", "no:xdist"),
+            *(sys.executable, "-m", "pytest", *(() if named else ("benchmarks",))),
+            *("-p", "no:xdist"),
             *("-o", "python_files=bench_*.py test_*.py"),
             # Trials show as they come, and one benchmark takes many minutes.
             *("-s", "-o", "faulthandler_timeout=0"),
