@@ -137,7 +137,8 @@ def test_nothing_is_missing_twice_late_or_wrong(run: Run) -> None:
     )
     # Three kinds send four options records beside four templates, the others no options.
     names = run.flows.group_by("exporter_addr").agg(pl.col("exporter_kind").first())
-    has_options = ledger.join(names, on="exporter_addr")["exporter_kind"].is_in(WITH_OPTIONS)
+    kinds = ledger.join(names, on="exporter_addr", maintain_order="left")["exporter_kind"]
+    has_options = kinds.is_in(WITH_OPTIONS)
     options, templates = ledger["options"], ledger["templates"]
     assert options.filter(has_options).to_list() == templates.filter(has_options).to_list()
     assert options.filter(has_options).min() > 4
