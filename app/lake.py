@@ -8,7 +8,6 @@ next is exactly what no batch holds.
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.outputs.arrange import sheet_of
 from app.outputs.parquet import ParquetWriter
 from app.outputs.sheet import table_fields
+from collector import zstd
 from collector.datagrams import address_text
 from collector.decoded import Columns, Decoded
 from collector.follower import Step
@@ -27,10 +27,6 @@ from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Kind, Table
 if TYPE_CHECKING:
     import polars as pl
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 PREFIX = "batch-"
 STATE = "state.json.zst"

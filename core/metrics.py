@@ -3,6 +3,7 @@
 import math
 import re
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -17,7 +18,7 @@ _Key = tuple[str, ...]
 _M = TypeVar("_M", bound="_Metric")
 
 
-class _Metric:
+class _Metric(ABC):
     """What the three kinds have in common: a name, labels, and a bound on their combinations."""
 
     kind = ""
@@ -48,9 +49,9 @@ class _Metric:
             return (OTHER,) * len(self.labels)
         return key
 
+    @abstractmethod
     def samples(self) -> Iterator[str]:
         """Yield the lines of the text format, without the heading."""
-        raise NotImplementedError
 
 
 class _Plain(_Metric):

@@ -21,6 +21,7 @@ from app.folders import named_folder
 from core.errors import FlowledgerError, UsageError
 
 if TYPE_CHECKING:
+    from app.config import Collector
     from collector.follower import Follower
 
 EXAMPLE = """\
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         data = args.data or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="flowledger-demo-"))
         )
-        listen = stack.enter_context(_receiver(args, data))
+        listen = stack.enter_context(_receiver(args, config.collector, data))
         simulator = None
         if not args.no_simulator:
             simulator = stack.enter_context(_simulator(args, listen[0]))
@@ -124,9 +125,8 @@ class _Stop:
 
 
 @contextmanager
-def _receiver(args: argparse.Namespace, data: Path) -> Iterator[list[str]]:
+def _receiver(args: argparse.Namespace, collector: "Collector", data: Path) -> Iterator[list[str]]:
     """Start a receiver, or use the one that runs on this folder, which then goes on."""
-    from app.config import load_config
     from collector.receiver.adoption import adopt, start
     from collector.receiver.process import ProcessConfig
 
@@ -135,7 +135,6 @@ def _receiver(args: argparse.Namespace, data: Path) -> Iterator[list[str]]:
         print(f"using the receiver that runs on {data} already", file=sys.stderr)
         yield [str(address) for address in running.listen]
         return
-    collector = load_config().collector
     receiver = replace(collector.receiver, listen=tuple(args.listen or DEFAULT_LISTEN))
     try:
         started = start(ProcessConfig(receiver, collector.journal), data=data)

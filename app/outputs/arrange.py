@@ -134,7 +134,8 @@ def _texts_of(distinct: NDArray[Any], kind: Kind) -> tuple[Texts, int]:
     if kind is Kind.MAC:
         texts, is_none = mac_texts(distinct), distinct == 0
     else:
-        texts, is_none = address_texts(distinct), ~_words(distinct).any(axis=1)
+        words = _words(distinct)
+        texts, is_none = address_texts(distinct), (words[:, 0] | words[:, 1]) == 0
     none = np.flatnonzero(is_none)
     return texts, int(none[0]) if len(none) else -1
 

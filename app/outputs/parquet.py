@@ -4,7 +4,6 @@ Only what the outputs need is here. A general writer spends most of its time on 
 beforehand: which columns are the same in every row, and which addresses occur.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -14,11 +13,7 @@ from app.outputs.pages import BYTE_ARRAY, Chunk, Page, encode, is_optional, phys
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values
 from app.outputs.text import Texts
 from app.outputs.thrift import Value, boolean, i8, i32, i64, several, struct, text
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from collector import zstd
 
 ROWS_MIN = 65_536  # Smaller batches are gathered: every row group costs some kilobytes.
 _MAGIC = b"PAR1"

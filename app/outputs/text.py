@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
-_MAPPED = np.frombuffer(b"\x00" * 10 + b"\xff\xff", np.uint8)
+_MAPPED_WORD = np.uint32(0xFFFF0000)  # The third word of ::ffff:0.0.0.0.
 _DAY_MS = 86_400_000
 _HEXTETS = 8
 _ADDRESS_WIDTH = 40  # The longest, with room for one separator before each of eight groups.
@@ -75,7 +75,9 @@ def texts_of(strings: Sequence[str]) -> Texts:
 def address_texts(addresses: NDArray[Any]) -> Texts:
     """Write addresses (16 octets each): mapped ones as IPv4, others as RFC 5952 wants IPv6."""
     octets = np.ascontiguousarray(addresses).view(np.uint8).reshape(-1, 16)
-    is_v4 = (octets[:, :12] == _MAPPED).all(axis=1)
+    # By words: a reduction over twelve octets a row costs ten times as much.
+    words = octets.view("<u4")
+    is_v4 = (words[:, 0] == 0) & (words[:, 1] == 0) & (words[:, 2] == _MAPPED_WORD)
     if is_v4.all():
         return _packed(_ipv4(octets[:, 12:]))
     matrix = np.zeros((len(octets), _ADDRESS_WIDTH), np.uint8)

@@ -144,9 +144,7 @@ class Decoder:
         known_arrival = int(datagrams.received_ns.max())
         datagrams = with_arrival(datagrams, headers)
         port = self._port_keys(datagrams)
-        stream = self._streams.index(
-            datagrams.addr, port, headers.version, headers.domain, datagrams.received_ns
-        )
+        stream = self._streams.index(datagrams.addr, port, headers.version, headers.domain)
         self._problems.bind(datagrams, stream)
         wire_headers.report(datagrams, headers, self._problems)
         usable = stream >= 0

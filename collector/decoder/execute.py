@@ -66,6 +66,7 @@ class Executor:
         self._problems = problems
         self._extra = extra
         self._full_sizes = FullSizes()
+        self._sampled: set[int] = set()  # Streams whose options told of sampling.
         self._first_of = np.zeros(0, np.int32)
 
     def empty(self) -> Result:
@@ -82,6 +83,7 @@ class Executor:
     def restore(self, streams: list[Stream], packed: dict[str, dict[str, int]]) -> None:
         """Read back what ``pack`` wrote."""
         self._streams = streams
+        self._sampled = {number for number, one in enumerate(streams) if one.samplers}
         self._full_sizes.unpack(packed)
 
     def run(
@@ -151,6 +153,8 @@ class Executor:
                     if (stream_number, record) not in known:
                         known.add((stream_number, record))
                         change = learn(stream, fields(), epoch=int(work.epoch[datagram]))
+                        if stream.samplers:
+                            self._sampled.add(stream_number)
                         if change is not None:
                             result.rate_changes.append((stream_number, datagram, change))
                     if self._extra:
@@ -188,8 +192,8 @@ class Executor:
 
     def _spread_rates(self, work: Work) -> None:
         """Apply what options say of whole streams to their datagrams."""
-        for number, stream in enumerate(self._streams):
-            rate = stream.samplers.get(ALL) if stream.samplers else None
+        for number in self._sampled:
+            rate = self._streams[number].samplers.get(ALL)
             if rate is not None:
                 work.rate[(work.stream == number) & (work.headers.sampling == 0)] = rate
 
@@ -198,7 +202,7 @@ class Executor:
         count = sum(piece.count for piece in pieces)
         builder = Builder(FLOWS, count, narrow=all_ipv4(pieces))
         extra: list[ExtraRows] = []
-        has_rates = any(piece.plan.sampling for piece in pieces) or self._has_samplers()
+        has_rates = any(piece.plan.sampling for piece in pieces) or bool(self._sampled)
         first = 0
         for piece in pieces:
             for chunk in piece.chunks(octets):
@@ -327,9 +331,6 @@ class Executor:
             uptime_ms=uptime_ms[datagram],
             shift_ms=None if work.shift_ms is None else work.shift_ms[datagram],
         )
-
-    def _has_samplers(self) -> bool:
-        return any(stream.samplers for stream in self._streams)
 
     def _note(self, work: Work, chunk: Chunk, found: Filled, result: Result) -> None:
         """Count what had to be mended, for the datagrams that it came in."""

@@ -37,8 +37,6 @@ class Stream:
     port: int  # 0 where the port does not tell exporters apart.
     version: int
     domain: int
-    first_seen_ns: int
-    last_seen_ns: int
     samplers: dict[str, int] = field(default_factory=dict)  # "sampler:1", "if:3", "all" -> rate.
     interfaces: dict[int, str] = field(default_factory=dict)
     applications: dict[int, str] = field(default_factory=dict)
@@ -84,7 +82,6 @@ class StreamTable:
         port: NDArray[Any],
         version: NDArray[np.uint8],
         domain: NDArray[np.uint32],
-        received_ns: NDArray[np.int64],
     ) -> NDArray[np.int32]:
         """Return the stream of each datagram, a new one if need be, -1 where none is to be had."""
         words = np.empty((len(addr), 3), np.uint64)
@@ -104,7 +101,6 @@ class StreamTable:
                     int(port[position]),
                     int(version[position]),
                     int(domain[position]),
-                    int(received_ns[position]),
                 )
             self._rebuild()
             found = self._find(words, mixed)
@@ -143,14 +139,14 @@ class StreamTable:
             same &= self._words[found, column] == words[:, column]
         return found if same.all() else np.where(same, found, np.int32(_UNKNOWN))
 
-    def _add(self, addr: bytes, port: int, version: int, domain: int, now_ns: int) -> None:
+    def _add(self, addr: bytes, port: int, version: int, domain: int) -> None:
         key = (addr, port, version, domain)
         if key in self._by_key or self._of_exporter[addr] >= self._per_exporter_max:
             return
         if len(self.streams) < self._max:
             self._of_exporter[addr] += 1
             self._by_key[key] = len(self.streams)
-            self.streams.append(Stream(addr, port, version, domain, now_ns, now_ns))
+            self.streams.append(Stream(addr, port, version, domain))
 
     def _rebuild(self) -> None:
         fresh = self.streams[len(self._words) :]

@@ -42,9 +42,7 @@ class Doctor:
         """Take one batch, in the order of arrival."""
         if len(datagrams):
             headers = wire_headers.parse(datagrams)
-            stream = self._index(
-                datagrams.addr, headers.version, headers.domain, datagrams.received_ns
-            )
+            stream = self._index(datagrams.addr, headers.version, headers.domain)
             self._unexamined += int(np.count_nonzero((stream < 0) & (headers.version > 0)))
             self._arrivals.add(datagrams, headers, stream)
         self._add_flows(decoded.flows)
@@ -111,10 +109,9 @@ class Doctor:
         addr: NDArray[Any],
         version: NDArray[np.uint8],
         domain: NDArray[np.uint32],
-        received_ns: NDArray[np.int64],
     ) -> NDArray[np.int32]:
         no_port = np.zeros(len(addr), np.uint16)
-        return self._streams.index(addr, no_port, version, domain, received_ns)
+        return self._streams.index(addr, no_port, version, domain)
 
     def _add_flows(self, flows: Columns) -> None:
         if not len(flows):
