@@ -22,7 +22,7 @@ from collector.decoded import Columns, Decoded
 from collector.follower import Step
 from collector.journal.checkpoint import sync_folder
 from core.errors import FlowledgerError
-from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Kind, Table
+from core.schema import DECODED, EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Kind, Table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -142,7 +142,7 @@ def health_frame(decoded: Decoded) -> "pl.DataFrame":
     import polars as pl
 
     columns: dict[str, pl.Series] = {}
-    for column in EXPORTER_HEALTH.columns:
+    for column in EXPORTER_HEALTH.at(*DECODED):
         values = decoded.health[column.name]
         if column.kind is Kind.IP:
             texts = [address_text(value.tobytes()) for value in values]

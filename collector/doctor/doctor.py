@@ -120,7 +120,6 @@ class Doctor:
             flows["exporter_addr"],
             flows["flow_version"],
             flows["observation_domain"],
-            flows["received_at"] * _MS_NS,
         )
         if stream.min() < 0:
             kept = np.flatnonzero(stream >= 0)
@@ -144,9 +143,7 @@ class Doctor:
         if not len(minutes):
             return
         version = health["flow_version"]
-        stream = self._index(
-            health["exporter_addr"], version, health["observation_domain"], minutes * _MS_NS
-        )
+        stream = self._index(health["exporter_addr"], version, health["observation_domain"])
         kept = np.flatnonzero(stream >= 0)
         if len(kept):
             self._health.reserve(int(stream.max()) + 1)

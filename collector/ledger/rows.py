@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from collector.datagrams import ADDRESS
 from collector.ledger.tally import COUNTED
-from core.schema import EXPORTER_HEALTH
+from core.schema import DECODED, EXPORTER_HEALTH
 
 RECEIVER: Final = -1  # The stream that stands for the receiver itself.
 _FIRST_EXPORTER: Final = -2  # From here downwards: exporters, where no stream can be told.
@@ -85,4 +85,4 @@ def health_rows(
         "gap_unit": _GAP_UNIT[version],
     }
     rows.update((name, amounts[:, number]) for number, name in enumerate(COUNTED))
-    return {name: rows[name] for name in EXPORTER_HEALTH.names}
+    return {column.name: rows[column.name] for column in EXPORTER_HEALTH.at(*DECODED)}

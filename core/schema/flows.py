@@ -1,13 +1,21 @@
 """The ``flows`` table: one row for each flow record, as exported."""
 
 from core.schema.kinds import Kind
-from core.schema.table import Column, Stage, Table
+from core.schema.table import Column, Index, Stage, Table
 
 FLOWS = Table(
     name="flows",
     doc="One row for each flow record that a router exported. A fact: never rewritten.",
     order_by=("local_addr", "received_at"),
     partition_by="toDate(received_at)",
+    time="received_at",
+    indexes=(
+        Index("by_batch", "batch_id", "minmax"),
+        Index("by_src", "src_addr", "bloom_filter(0.01)"),
+        Index("by_dst", "dst_addr", "bloom_filter(0.01)"),
+        Index("by_nat_src", "(nat_src_addr, nat_src_port)", "bloom_filter(0.01)"),
+        Index("by_nat_dst", "(nat_dst_addr, nat_dst_port)", "bloom_filter(0.01)"),
+    ),
     columns=(
         Column("received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM),
         Column("started_at", Kind.TIME_MS, "First packet of the flow."),

@@ -1,13 +1,18 @@
 """The ``nat_events`` table: address translations and port blocks, which carry no usage."""
 
 from core.schema.kinds import Kind
-from core.schema.table import Column, Stage, Table
+from core.schema.table import Column, Index, Stage, Table
 
 NAT_EVENTS = Table(
     name="nat_events",
     doc="One row for each translation or port block that a router reported. No usage.",
     order_by=("nat_src_addr", "nat_src_port", "event_at"),
     partition_by="toDate(received_at)",
+    time="received_at",
+    indexes=(
+        Index("by_batch", "batch_id", "minmax"),
+        Index("by_src", "src_addr", "bloom_filter(0.01)"),
+    ),
     columns=(
         Column("received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM),
         Column("event_at", Kind.TIME_MS, "When it happened, else the arrival."),

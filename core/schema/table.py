@@ -20,6 +20,34 @@ class Stage(StrEnum):
     LOAD = "load"  # Given when a batch is written.
 
 
+DECODED = (Stage.DATAGRAM, Stage.RECORD)  # What the collector fills.
+
+
+class Merge(StrEnum):
+    """What the store may do with rows of the same key."""
+
+    KEEP = "keep"  # Every row is a fact and stays.
+    SUM = "sum"  # Rows of one sort key become one: ADD columns summed, the greatest batch kept.
+
+
+class Role(StrEnum):
+    """What a column is in a table whose rows add up."""
+
+    KEY = "key"  # Part of the sort key.
+    ADD = "add"  # Summed.
+    MAX = "max"  # The greatest is kept.
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A skip index: granules that cannot hold what is asked for are not read."""
+
+    name: str
+    expression: str
+    kind: str  # As ClickHouse names it: "bloom_filter(0.01)", "minmax", "set(256)".
+    granularity: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column. ``elements`` are the IPFIX elements that fill it, the preferred one first."""
@@ -31,6 +59,7 @@ class Column:
     elements: tuple[int, ...] = ()
     unit: str = ""
     codec: str = ""
+    role: Role = Role.KEY  # Counts only in tables that merge.
 
 
 @dataclass(frozen=True)
@@ -42,6 +71,9 @@ class Table:
     columns: tuple[Column, ...]
     order_by: tuple[str, ...] = ()
     partition_by: str = ""
+    time: str = ""  # The column that retention goes by, and that questions give a range of.
+    merge: Merge = Merge.KEEP
+    indexes: tuple[Index, ...] = ()
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +86,14 @@ class Table:
             raise SchemaError(f"table {self.name}: an element is claimed by two columns")
         if unknown := set(self.order_by) - set(names):
             raise SchemaError(f"table {self.name}: unknown sort keys {sorted(unknown)}")
+        if self.time and self.time not in names:
+            raise SchemaError(f"table {self.name}: unknown time column {self.time!r}")
+        if self.merge is Merge.SUM:
+            keys = {column.name for column in self.columns if column.role is Role.KEY}
+            if keys != set(self.order_by):
+                # A key left out of the sort key would be lost when rows merge.
+                odd = sorted(keys ^ set(self.order_by))
+                raise SchemaError(f"table {self.name}: keys and sort key differ by {odd}")
 
     @cached_property
     def by_name(self) -> dict[str, Column]:

@@ -14,8 +14,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "asyncio_dgram": ("collector/receiver",),
     "backports": ("collector/zstd",),
     "compression": ("collector/zstd",),  # In the standard library from 3.14.
-    "numpy": ("app", "collector", "simulator"),
-    "polars": ("app", "collector/sources", "collector/outputs", "simulator", "pipeline"),
+    "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
+    "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "rich": ("app",),
     "xxhash": ("collector",),
 }

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("app", "collector", "core", "simulator")
+PACKAGES = ("app", "collector", "core", "pipeline", "simulator", "storage")
 CODE = (*PACKAGES, "tests", "benchmarks")
 _OUTSIDE = frozenset({".git", ".venv", ".tools", "var", "dist", "__pycache__"})
 

@@ -1,0 +1,1 @@
+"""From decoded batches to rows in the store, each exactly once."""

@@ -1,0 +1,1 @@
+"""Where facts, usage and money are kept."""
