@@ -79,6 +79,13 @@ def commands_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def filters_page() -> str:
+    """Return the page of the filter language."""
+    from storage.clickhouse.filters import page
+
+    return page.filters_page(_NOTE)
+
+
 def toml(config: object) -> str:
     """Return a configuration as TOML, secrets masked."""
     lines: list[str] = []
@@ -100,6 +107,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "exporter_health.md": partial(table_page, EXPORTER_HEALTH),
     "configuration.md": configuration_page,
     "commands.md": commands_page,
+    "filters.md": filters_page,
 }
 
 

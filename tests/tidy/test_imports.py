@@ -14,6 +14,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "asyncio_dgram": ("collector/receiver",),
     "backports": ("collector/zstd",),
     "compression": ("collector/zstd",),  # In the standard library from 3.14.
+    "lark": ("storage/clickhouse/filters",),
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "rich": ("app",),

@@ -1,0 +1,72 @@
+"""chDB within the test itself: for what the engine makes of SQL, without a store process."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from chdb.session import Session
+
+from core.schema import Table
+from core.schema.kinds import Kind
+
+
+class InMemory:
+    """A database of its own below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._session = Session(str(folder))
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
+        """Return the rows of an answer."""
+        texts = {name: _written(value) for name, value in (params or {}).items()}
+        answer = self._session.query(sql, "JSONCompact", params=texts)
+        return json.loads(answer.data())["data"]
+
+    def run(self, sql: str) -> None:
+        """Do what has no answer."""
+        self._session.query(sql)
+
+    def create(self, table: Table) -> None:
+        """Make a table, in memory."""
+        columns = ", ".join(f"{each.name} {each.kind.clickhouse}" for each in table.columns)
+        self._session.query(f"CREATE TABLE {table.name} ({columns}) ENGINE = Memory")
+
+    def fill(self, table: Table, parquet: Path) -> None:
+        """Add the rows of a file whose addresses are text, null for none."""
+        names = [each for each in pl.read_parquet_schema(parquet) if each in table.names]
+        taken = [
+            f"toIPv6(ifNull(toString({name}), '::')) AS {name}"
+            if table.by_name[name].kind is Kind.IP
+            else _mac(name)
+            if table.by_name[name].kind is Kind.MAC
+            else f"ifNull({name}, 0) AS {name}"
+            for name in names
+        ]
+        self._session.query(
+            f"INSERT INTO {table.name} ({', '.join(names)}) "
+            f"SELECT {', '.join(taken)} FROM file('{parquet}', Parquet)"
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _mac(name: str) -> str:
+    return f"ifNull(MACStringToNum({name}), 0) AS {name}"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, str):
+        return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    if isinstance(value, Sequence):
+        return f"[{','.join(_quoted(each) for each in value)}]"
+    return str(value)
+
+
+def _quoted(value: object) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
