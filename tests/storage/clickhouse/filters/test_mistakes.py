@@ -130,7 +130,7 @@ def test_the_example_of_each_term_is_understood(term) -> None:
     assert term.name in {test.term for test in parsed.tests()}
     needs_names = ("exporter", "operator", "subscriber", "class")
     if term.name in needs_names:
-        with pytest.raises(FilterError, match="named|not known here yet"):
+        with pytest.raises(FilterError, match=r"named|not known here yet"):
             compile_filter(parsed, FLOWS)
     else:
         compile_filter(parsed, NAT_EVENTS if "NAT events" in term.doc else FLOWS)
