@@ -32,7 +32,10 @@ from storage.clickhouse.filters.values import flag_bits
 _Answer = TypeVar("_Answer")
 
 _DIRECTIONS = {each.label: each.value for each in Direction}
-_NAT_EVENTS = {"invalid": 0, "add": 1, "create": 1, "delete": 2}
+# IANA's natEvent numbers: sessions, bindings and port blocks that begin, and that end.
+NAT_BEGINS = (1, 4, 6, 8, 10, 14, 16)
+NAT_ENDS = (2, 5, 7, 9, 11, 15, 17)
+_NAT_EVENTS = {"add": NAT_BEGINS, "create": NAT_BEGINS, "delete": NAT_ENDS}
 _V4 = "BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')"
 _FAMILY_COLUMNS = ("src_addr", "dst_addr")
 
@@ -149,7 +152,7 @@ class _Compiler:
         if value.text.isascii() and value.text.isdigit():
             return [_bounded(self.text, term, value)]
         if term.name == "nat event":
-            return [_known(self.text, value, _NAT_EVENTS)]
+            return _nat_events(self.text, value)
         ask = {"operator": self.names.operator, "class": self.names.traffic_class}[term.name]
         return [self._asked(value.at, ask, value.text)]
 
@@ -238,6 +241,13 @@ def country_number(code: str) -> int:
 def country_code(number: int) -> str:
     """Return the two letters of a number, nothing for 0."""
     return f"{chr(number >> 8)}{chr(number & 0xFF)}" if number else ""
+
+
+def _nat_events(text: str, value: Name) -> Sequence[int]:
+    if (found := _NAT_EVENTS.get(value.text.lower())) is not None:
+        return found
+    choice = in_words([*_NAT_EVENTS, "a number"])
+    raise FilterError(text, value.at, f"{value.text!r} is unknown; write {choice}")
 
 
 def _known(text: str, value: Name, known: Mapping[str, int]) -> int:
