@@ -1,5 +1,6 @@
 """chDB within the test itself: for what the engine makes of SQL, without a store process."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +29,25 @@ class InMemory:
         """Do what has no answer."""
         self._session.query(sql)
 
-    def create(self, table: Table) -> None:
-        """Make a table, in memory."""
-        columns = ", ".join(f"{each.name} {each.kind.clickhouse}" for each in table.columns)
-        self._session.query(f"CREATE TABLE {table.name} ({columns}) ENGINE = Memory")
+    def frame(self, sql: str, params: Mapping[str, Any]) -> pl.DataFrame:
+        """Return an answer as a frame."""
+        texts = {name: _written(value) for name, value in params.items()}
+        answer = self._session.query(sql, "Parquet", params=texts).bytes()
+        return pl.read_parquet(io.BytesIO(answer)) if answer else pl.DataFrame()
+
+    def create(self, table: Table, *, is_sorted: bool = False) -> None:
+        """Make a table: in memory, or sorted, in parts and with its indexes on disk."""
+        columns = [f"{each.name} {each.kind.clickhouse}" for each in table.columns]
+        engine = "Memory"
+        if is_sorted:
+            columns += [
+                f"INDEX {each.name} {each.expression} TYPE {each.kind} "
+                f"GRANULARITY {each.granularity}"
+                for each in table.indexes
+            ]
+            keys = ", ".join(table.order_by)
+            engine = f"MergeTree PARTITION BY {table.partition_by} ORDER BY ({keys})"
+        self.run(f"CREATE TABLE {table.name} ({', '.join(columns)}) ENGINE = {engine}")
 
     def fill(self, table: Table, parquet: Path) -> None:
         """Add the rows of a file whose addresses are text, null for none."""

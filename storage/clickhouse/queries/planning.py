@@ -69,9 +69,10 @@ class Plan:
         """Return the three sums, of all rows or of those where a condition holds."""
         end = f", {condition})" if condition else ")"
         name = "sumIf" if condition else "sum"
-        columns = [*SUMS]
+        # With the table's name, for a bare one may be taken for the alias of another sum.
+        columns = [f"{self.table.name}.{each}" for each in SUMS]
         if not self.bin_s and self.is_sampled:
-            columns = [f"{each} * sampling_rate" for each in SUMS]
+            columns = [f"{each} * sampling_rate" for each in columns]
         counts = [f"{name}({each}{end}" for each in columns]
         if not self.bin_s:
             counts[-1] = f"countIf({condition})" if condition else "count()"

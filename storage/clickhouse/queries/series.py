@@ -65,12 +65,13 @@ def series(
     check_limit(limit)
     chosen = dimensions(by)
     step = step_s or step_for(question.period, points)
-    period = question.period.snapped(step, offset_s)
+    begin_s = -offset_s  # Steps begin so long after those of UTC.
+    period = question.period.snapped(step, begin_s)
     if step < 1 or period.seconds / step > POINTS_MAX:
         raise UsageError(f"step {step} s: more than {POINTS_MAX} points; take a longer one")
     made = plan(replace(question, period=period), chosen, step_s=step)
     grouping = Grouping(made, chosen)
-    bucket = f"intDiv(toInt64(toUnixTimestamp({made.table.time})) - {offset_s:d}, {step:d})"
+    bucket = f"intDiv(toInt64(toUnixTimestamp({made.table.time})) - {begin_s:d}, {step:d})"
     groups = ["bucket"]
     named = [f"{bucket} AS bucket"]
     if chosen:
@@ -92,7 +93,7 @@ def series(
     if not chosen:
         frame = frame.with_columns(is_shown=pl.lit(1))
     frame = grouping.shown(frame)
-    filled = _filled(frame, grouping.names, metric, grid=(period, step, offset_s))
+    filled = _filled(frame, grouping.names, metric, grid=(period, step, begin_s))
     value = pl.col(metric.sum.value) * metric.scale(step)
     return Series(filled.with_columns(value.alias("value")), metric, step, sums_of(filled), told)
 
@@ -101,8 +102,8 @@ def _filled(
     frame: pl.DataFrame, names: list[str], metric: Metric, *, grid: tuple[Period, int, int]
 ) -> pl.DataFrame:
     """Give every series a point at every step; the greatest series first, the rest last."""
-    period, step, offset_s = grid
-    start = (period.start_ms // 1_000 - offset_s) // step
+    period, step, begin_s = grid
+    start = (period.start_ms // 1_000 - begin_s) // step
     count = round(period.seconds / step)
     buckets = pl.DataFrame({"bucket": pl.Series(range(start, start + count), dtype=pl.Int64)})
     keys = [*names, "is_other"]
@@ -115,7 +116,7 @@ def _filled(
         kinds = pl.DataFrame({"is_other": [False]})
     points = kinds.with_row_index("place").join(buckets, how="cross")
     joined = points.join(frame, on=["bucket", *keys], how="left", nulls_equal=True)
-    at = ((pl.col("bucket") * step + offset_s) * 1_000).cast(pl.Datetime("ms", "UTC")).alias("at")
+    at = ((pl.col("bucket") * step + begin_s) * 1_000).cast(pl.Datetime("ms", "UTC")).alias("at")
     sums = pl.col(SUMS).fill_null(0).cast(pl.Int64)
     return joined.sort("place", "bucket").select(at, *names, "is_other", sums)
 
