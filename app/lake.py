@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from app.outputs.arrange import sheet_of
 from app.outputs.parquet import ParquetWriter
 from app.outputs.sheet import table_fields
-from collector import zstd
 from collector.datagrams import address_text
 from collector.decoded import Columns, Decoded
 from collector.follower import Step
 from collector.journal.checkpoint import sync_folder
+from core import zstd
 from core.errors import FlowledgerError
 from core.schema import DECODED, EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Kind, Table
 

@@ -13,7 +13,7 @@ from app.outputs.pages import BYTE_ARRAY, Chunk, Page, encode, is_optional, phys
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values
 from app.outputs.text import Texts
 from app.outputs.thrift import Value, boolean, i8, i32, i64, several, struct, text
-from collector import zstd
+from core import zstd
 
 ROWS_MIN = 65_536  # Smaller batches are gathered: every row group costs some kilobytes.
 _MAGIC = b"PAR1"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector import zstd
 from collector.datagrams import ADDRESS, Datagrams
 from collector.journal.layout import (
     BLOCK_HEADER_SIZE,
@@ -24,6 +23,7 @@ from collector.journal.layout import (
     body_hash,
 )
 from collector.journal.spans import copy_spans
+from core import zstd
 
 _RECORD_OCTETS = 64  # A block has room for one record in so many octets; v5 with one flow has 72.
 _PADDED_FROM = 64 * 1024  # Smaller blocks follow each other without gaps.

@@ -12,12 +12,15 @@ from tests.tidy.tree import PACKAGES, name, parsed, python_files
 # Library -> the packages (or folders in them) that may import it.
 OWNERS: dict[str, tuple[str, ...]] = {
     "asyncio_dgram": ("collector/receiver",),
-    "backports": ("collector/zstd",),
-    "compression": ("collector/zstd",),  # In the standard library from 3.14.
+    "backports": ("core/zstd",),
+    "compression": ("core/zstd",),  # In the standard library from 3.14.
+    "chdb": ("storage/clickhouse/engine",),
     "lark": ("storage/clickhouse/filters",),
+    "lz4": ("storage/clickhouse/engine",),
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "rich": ("app",),
+    "uvicorn": ("app", "storage/clickhouse/engine"),
     "xxhash": ("collector",),
 }
 

@@ -1,0 +1,342 @@
+"""The ClickHouse HTTP protocol in front of the engine, as an ASGI application."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.log import get_logger
+from storage.clickhouse.engine import formats, statement
+from storage.clickhouse.engine.config import Config
+from storage.clickhouse.engine.execution import Execution, Query
+from storage.clickhouse.engine.failures import (
+    BAD_ARGUMENTS,
+    READONLY,
+    SYNTAX,
+    TOO_LARGE,
+    UNSUPPORTED,
+    QueryError,
+)
+from storage.clickhouse.engine.guard import User
+from storage.clickhouse.engine.lanes import LOADERS, Lanes
+from storage.clickhouse.engine.request import (
+    Compressor,
+    Request,
+    authenticate,
+    decompressor,
+    plain,
+)
+from storage.clickhouse.engine.sessions import Sessions
+
+log = get_logger(__name__)
+_T = TypeVar("_T")
+_Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[_Message]]
+Send = Callable[[_Message], Awaitable[None]]
+
+_TEXT_MAX = 1 << 20  # Octets of a statement without its data.
+_GROUP = 1 << 18  # Small pieces are sent together.
+_KILL = re.compile(r"(\s*KILL\s+QUERY\s+WHERE\s+)query_id\s*(=|IN)", re.IGNORECASE)
+
+
+class _DisconnectedError(Exception):
+    """The client went away."""
+
+
+class _BrokenOffError(Exception):
+    """The answer cannot be whole; the connection has to end so that the client sees it."""
+
+
+class Gateway:
+    """Answers requests from the engine's connections."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        config: Config,
+        tokens: Mapping[User, str],
+        *,
+        infiles: tuple[Path, ...],
+        is_open_to_loopback: bool,
+    ) -> None:
+        self._lanes, self._config, self._tokens = lanes, config, tokens
+        self._infiles = infiles
+        self._is_open = is_open_to_loopback
+        self._sessions = Sessions()
+        # As many again as there are connections: some wait for a turn, some stop queries.
+        count = 2 * (config.readers + LOADERS) + 8
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="query")
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        request = Request.of(scope)
+        if request.path in ("/ping", "/replicas_status"):
+            await _answer(send, 200, b"Ok.\n", {"content-type": "text/html; charset=UTF-8"})
+            return
+        try:
+            await self._query(request, receive, send)
+        except QueryError as error:
+            await self._refuse(request, error, send)
+        except _DisconnectedError:
+            log.info("a client went away, its query was ended", query_id=request.query_id)
+
+    async def _refuse(self, request: Request, error: QueryError, send: Send) -> None:
+        text = error.text(self._lanes.version) + "\n"
+        headers = {
+            **self._headers(request),
+            "content-type": "text/plain; charset=UTF-8",
+            "x-clickhouse-exception-code": str(error.code),
+        }
+        await _answer(send, error.status, text.encode(), headers)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        return {
+            "x-clickhouse-query-id": request.query_id,
+            "x-clickhouse-server-display-name": "flowledger",
+            "x-clickhouse-timezone": "UTC",
+        }
+
+    async def _query(self, request: Request, receive: Receive, send: Send) -> None:
+        if request.path != "/":
+            await _answer(send, 404, b"There is only / and /ping here.\n", {})
+            return
+        if request.method in ("GET", "HEAD") and not request.values.get("query"):
+            await _answer(send, 200, b"Ok.\n", {"content-type": "text/html; charset=UTF-8"})
+            return
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise QueryError(UNSUPPORTED, f"Method {request.method} is not answered; use POST")
+        user = authenticate(request, self._tokens, is_open_to_loopback=self._is_open)
+        if request.is_on("compress") or request.is_on("decompress"):
+            raise QueryError(
+                UNSUPPORTED,
+                "compress=1 and decompress=1 are not answered here; use HTTP compression "
+                "(Accept-Encoding with enable_http_compression=1, Content-Encoding)",
+            )
+        body = _Body(receive, request.headers.get("content-encoding", "").lower())
+        parsed, data = await _read_statement(request, body)
+        if request.method == "GET" and parsed.first not in _READING:
+            raise QueryError(
+                READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
+                "readonly. You should use method POST for modifying queries",
+            )
+        kept = self._sessions.settings(user, request)
+        base = self._lanes.base[user]
+        query = Query(
+            user=user,
+            statement=parsed,
+            mark=request.query_id,
+            database=request.database,
+            parameters=request.parameters(),
+            settings={**kept, **request.settings(user, base)},
+            format=formats.named(parsed.format or request.format or formats.DEFAULT),
+            result_size_max=self._config.result_size_max,
+        )
+        execution = Execution(self._lanes, query)
+        try:
+            await self._execute(request, execution, parsed, body, data, send)
+        finally:
+            await self._in_thread(execution.close)
+        if parsed.first == "SET":
+            self._sessions.keep(user, request, parsed.text)
+
+    async def _execute(  # noqa: PLR0917  # The parts of one request.
+        self,
+        request: Request,
+        execution: Execution,
+        parsed: statement.Statement,
+        body: "_Body",
+        data: bytes,
+        send: Send,
+    ) -> None:
+        if not (parsed.is_insert_of_data and parsed.infile is None):
+            if data or await body.has_more():
+                raise QueryError(BAD_ARGUMENTS, "the statement takes no data, but data follow it")
+            answering = asyncio.ensure_future(self._answer_query(request, execution, send))
+            await self._until_done(answering, execution, body)
+            return
+        await self._in_thread(execution.open, self._infiles)
+        try:
+            if data:
+                await self._in_thread(execution.append, data)
+            while (piece := await body.next()) is not None:
+                if piece:
+                    await self._in_thread(execution.append, piece)
+        except _DisconnectedError:
+            log.info("an INSERT was broken off by its client", query_id=request.query_id)
+            raise
+        finishing = asyncio.ensure_future(self._in_thread(execution.finish))
+        await self._until_done(finishing, execution, body)
+        await self._begin(request, execution, "", send)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _until_done(
+        self, work: "asyncio.Future[None]", execution: Execution, body: "_Body"
+    ) -> None:
+        """Wait for the work; when the client goes away, end its query."""
+        leaving = asyncio.ensure_future(body.disconnected())
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._in_thread(execution.stop)
+                await asyncio.wait({work})
+                work.exception()
+                raise _DisconnectedError
+        finally:
+            leaving.cancel()
+        work.result()
+
+    async def _answer_query(self, request: Request, execution: Execution, send: Send) -> None:
+        await self._in_thread(execution.open, self._infiles)
+        encoding = request.encoding()
+        compressor = Compressor(encoding)
+        if request.is_on("wait_end_of_query"):
+            await self._answer_whole(request, execution, send)
+            return
+        piece = await self._in_thread(execution.piece)
+        await self._begin(request, execution, encoding, send)
+        group: list[bytes] = []
+        begun = time.monotonic()
+        try:
+            while piece is not None:
+                group.append(compressor.piece(piece))
+                if sum(map(len, group)) >= _GROUP or time.monotonic() - begun > 1:
+                    await _send_piece(send, b"".join(group))
+                    group, begun = [], time.monotonic()
+                piece = await self._in_thread(execution.piece)
+        except QueryError as error:
+            text = "\n" + error.text(self._lanes.version) + "\n"
+            await _send_piece(
+                send, b"".join([*group, compressor.piece(text.encode()), compressor.end()])
+            )
+            raise _BrokenOffError from error
+        group.append(compressor.end())
+        await send({"type": "http.response.body", "body": b"".join(group)})
+
+    async def _answer_whole(self, request: Request, execution: Execution, send: Send) -> None:
+        """Gather the answer first, so that an error has a status of its own."""
+        compressor = Compressor(encoding := request.encoding())
+        pieces: list[bytes] = []
+        size = 0
+        while (piece := await self._in_thread(execution.piece)) is not None:
+            pieces.append(compressor.piece(piece))
+            size += len(pieces[-1])
+            if size > self._config.result_size_max:
+                raise QueryError(
+                    TOO_LARGE,
+                    f"the answer is larger than {self._config.result_size_max} octets, more than "
+                    "is gathered with wait_end_of_query=1; leave that out to have it streamed",
+                )
+        await self._begin(request, execution, encoding, send)
+        await send({"type": "http.response.body", "body": b"".join([*pieces, compressor.end()])})
+
+    async def _begin(
+        self, request: Request, execution: Execution, encoding: str, send: Send
+    ) -> None:
+        name = execution.format
+        headers = {
+            **self._headers(request),
+            "content-type": formats.content_type(name),
+            "x-clickhouse-format": name,
+            "x-clickhouse-summary": execution.summary.header(),
+        }
+        if encoding:
+            headers["content-encoding"] = encoding
+        await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
+
+    async def _in_thread(self, call: Callable[..., _T], *arguments: Any) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, call, *arguments)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+_READING = frozenset(
+    (
+        *("SELECT", "WITH", "FROM", "(", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS"),
+        *("CHECK", "SET"),
+    )
+)
+
+
+class _Body:
+    """The request's body, decompressed piece by piece."""
+
+    def __init__(self, receive: Receive, encoding: str) -> None:
+        self._receive = receive
+        self._decompress = decompressor(encoding)
+        self._is_whole = False
+
+    async def next(self) -> bytes | None:
+        """Return the next piece, None at the end."""
+        if self._is_whole:
+            return None
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise _DisconnectedError
+        self._is_whole = not message.get("more_body", False)
+        return plain(self._decompress, message.get("body", b""))
+
+    async def has_more(self) -> bool:
+        """Tell whether anything but space is left."""
+        while (piece := await self.next()) is not None:
+            if piece.strip():
+                return True
+        return False
+
+    async def disconnected(self) -> None:
+        """Return when the client is gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _read_statement(request: Request, body: _Body) -> tuple[statement.Statement, bytes]:
+    """Return the statement, and what of its data came with it."""
+    given = request.values.get("query", "")
+    text = _rewritten(given)
+    if given:
+        parsed, begin = statement.read(text, has_body=True)
+        if parsed.is_insert_of_data:
+            return parsed, text[begin:].encode()
+    head = b""
+    while (piece := await body.next()) is not None:
+        head += piece
+        if len(head) > _TEXT_MAX:
+            break
+    if not given and not head.strip():
+        raise QueryError(SYNTAX, "Syntax error: the query is empty")
+    joined = (text + "\n" if given and head else text) + head.decode("utf-8", "surrogateescape")
+    joined = _rewritten(joined)
+    parsed, begin = statement.read(joined)
+    if len(joined) > _TEXT_MAX and not parsed.is_insert_of_data:
+        raise QueryError(62, f"Syntax error: the query is longer than {_TEXT_MAX} octets")
+    if not parsed.is_insert_of_data:
+        return parsed, b""
+    return parsed, joined[begin:].encode("utf-8", "surrogateescape")
+
+
+def _rewritten(text: str) -> str:
+    """Have KILL QUERY find a query by the id that we gave it."""
+    return _KILL.sub(r"\1Settings['log_comment'] \2", text, count=1)
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    if piece:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def _answer(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    whole = {**headers, "content-length": str(len(content))}
+    await send({"type": "http.response.start", "status": status, "headers": _raw(whole)})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

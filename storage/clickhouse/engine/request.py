@@ -1,0 +1,242 @@
+"""One HTTP request read as ClickHouse reads it: who asks, what, with which settings."""
+
+import base64
+import binascii
+import hmac
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import lz4.frame
+
+from core import zstd
+from storage.clickhouse.engine.failures import (
+    BAD_ARGUMENTS,
+    UNSUPPORTED,
+    WRONG_PASSWORD,
+    WRONG_SETTING,
+    QueryError,
+)
+from storage.clickhouse.engine.guard import LIMITS, User
+
+_PARAMETER = "param_"
+# What is no setting: it is for us, or means nothing here.
+_OURS = frozenset(
+    [
+        "query",
+        "database",
+        "user",
+        "password",
+        "quota_key",
+        "compress",
+        "decompress",
+        "enable_http_compression",
+        "http_zlib_compression_level",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "default_format",
+        "wait_end_of_query",
+        "buffer_size",
+        "send_progress_in_http_headers",
+        "role",
+        "http_headers_progress_interval_ms",
+        "client_protocol_version",
+        "readonly",
+        "log_comment",
+        "network_compression_method",
+        "close_session",
+        "stacktrace",
+    ]
+)
+_LOOPBACK = ("127.", "::1", "localhost", "[::1]", "::ffff:127.")
+ENCODINGS = ("zstd", "lz4", "gzip", "deflate")
+
+
+@dataclass(slots=True)
+class Request:
+    """What a request says before its body."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    values: Mapping[str, str]
+    peer: str
+    query_id: str = field(default="")
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any]) -> "Request":
+        """Read what the server hands over."""
+        values = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        request = cls(
+            method=scope["method"],
+            path=scope["path"],
+            headers={k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]},
+            values=values,
+            peer=(scope.get("client") or ("",))[0],
+        )
+        request.query_id = values.get("query_id") or str(uuid.uuid4())
+        return request
+
+    @property
+    def database(self) -> str:
+        """The database that names without one are looked up in."""
+        return self.values.get("database") or self.headers.get("x-clickhouse-database") or "default"
+
+    @property
+    def format(self) -> str:
+        """The format where the statement names none."""
+        return self.values.get("default_format") or self.headers.get("x-clickhouse-format", "")
+
+    def is_on(self, name: str) -> bool:
+        """Tell whether a switch such as ``wait_end_of_query`` is on."""
+        return self.values.get(name, "0").lower() in ("1", "true")
+
+    def parameters(self) -> dict[str, str]:
+        """Return the query's parameters."""
+        return {
+            name.removeprefix(_PARAMETER): value
+            for name, value in self.values.items()
+            if name.startswith(_PARAMETER)
+        }
+
+    def settings(self, user: User, base: Mapping[str, str]) -> dict[str, str]:
+        """Return the settings wanted; a reader may lower limits, not lift them."""
+        wanted = {
+            name: value
+            for name, value in self.values.items()
+            if name not in _OURS and not name.startswith(_PARAMETER)
+        }
+        if user is User.READER:
+            for name in LIMITS:
+                if name in wanted and name in base:
+                    wanted[name] = _lower(name, wanted[name], base[name])
+        return wanted
+
+    def encoding(self) -> str:
+        """Return how the answer is to be compressed; empty for not at all."""
+        if not self.is_on("enable_http_compression"):
+            return ""
+        accepted = self.headers.get("accept-encoding", "")
+        names = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
+        return next((name for name in names if name in ENCODINGS), "")
+
+
+def _lower(name: str, wanted: str, limit: str) -> str:
+    try:
+        number = float(wanted)
+    except ValueError as error:
+        raise QueryError(WRONG_SETTING, f"Setting {name}: {wanted!r} is no number") from error
+    return wanted if 0 < number <= float(limit) else limit
+
+
+def authenticate(
+    request: Request, tokens: Mapping[User, str], *, is_open_to_loopback: bool
+) -> User:
+    """Return who asks. Without a token, from this machine, one is a reader."""
+    name, password = _credentials(request)
+    if password:
+        for user, token in tokens.items():
+            is_named = name in ("", "default", user.value)
+            if is_named and hmac.compare_digest(password.encode(), token.encode()):
+                return user
+    elif (
+        is_open_to_loopback
+        and name in ("", "default", User.READER.value)
+        and request.peer.startswith(_LOOPBACK)
+        # A page in a browser cannot name another host than its own.
+        and request.headers.get("host", "localhost").startswith(_LOOPBACK)
+    ):
+        return User.READER
+    raise QueryError(
+        WRONG_PASSWORD,
+        f"{name or 'default'}: Authentication failed: password is incorrect, or there is no user "
+        "with such name; the store's users are loader and reader, their passwords the tokens in "
+        "store/endpoint.json of the data folder",
+    )
+
+
+def _credentials(request: Request) -> tuple[str, str]:
+    header = request.headers.get("authorization", "")
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return "", rest.strip()
+    if scheme.lower() == "basic":
+        try:
+            name, _, password = (
+                base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+            )
+        except (binascii.Error, UnicodeDecodeError):
+            return "", "?"
+        return name, password
+    if "x-clickhouse-user" in request.headers or "x-clickhouse-key" in request.headers:
+        return (
+            request.headers.get("x-clickhouse-user", ""),
+            request.headers.get("x-clickhouse-key", ""),
+        )
+    return request.values.get("user", ""), request.values.get("password", "")
+
+
+def decompressor(encoding: str) -> Callable[[bytes], bytes]:
+    """Return what turns pieces of a body into plain pieces."""
+    if encoding in ("", "identity"):
+        return bytes
+    if encoding == "gzip":
+        return zlib.decompressobj(wbits=31).decompress
+    if encoding == "deflate":
+        return zlib.decompressobj().decompress
+    if encoding == "zstd":
+        return zstd.ZstdDecompressor().decompress
+    if encoding == "lz4":
+        stream = lz4.frame.LZ4FrameDecompressor()
+        return lambda data: bytes(stream.decompress(data)) if data else b""
+    raise QueryError(
+        UNSUPPORTED, f"Content-Encoding {encoding} is unknown; send {', '.join(ENCODINGS)}"
+    )
+
+
+def plain(decompress: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """Return a piece decompressed."""
+    try:
+        return decompress(data)
+    except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
+        raise QueryError(BAD_ARGUMENTS, f"the body cannot be decompressed: {error}") from error
+
+
+class Compressor:
+    """Compresses an answer piece by piece."""
+
+    def __init__(self, encoding: str) -> None:
+        self._head = b""
+        if encoding in ("gzip", "deflate"):
+            zipper = zlib.compressobj(3, wbits=31 if encoding == "gzip" else 15)
+            self._piece: Callable[[bytes], bytes] = zipper.compress
+            self._end: Callable[[], bytes] = zipper.flush
+        elif encoding == "zstd":
+            stream = zstd.ZstdCompressor(1)
+            self._piece, self._end = stream.compress, stream.flush
+        elif encoding == "lz4":
+            framer = lz4.frame.LZ4FrameCompressor()
+            self._head = framer.begin()
+            self._piece, self._end = framer.compress, framer.flush
+        else:
+            self._piece, self._end = bytes, bytes
+
+    def piece(self, data: bytes) -> bytes:
+        """Return what can be sent so far."""
+        head, self._head = self._head, b""
+        return head + self._piece(data)
+
+    def end(self) -> bytes:
+        """Return what is left."""
+        head, self._head = self._head, b""
+        return head + self._end()
+
+
+def is_loopback(hosts: Iterable[str]) -> bool:
+    """Tell whether all of these addresses are of this machine alone."""
+    return all(host.startswith(_LOOPBACK) for host in hosts)

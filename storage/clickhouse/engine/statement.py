@@ -1,0 +1,213 @@
+"""Where a statement ends, what it is, its format, and where an INSERT's data begin.
+
+This reads tokens only. What a statement may do is decided on the engine's own parse of it, by
+``guard``; here it only has to be one statement, and its words must be where they seem to be.
+"""
+
+import re
+from dataclasses import dataclass
+
+from storage.clickhouse.engine.failures import SYNTAX, QueryError
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
+  | (?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+  | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
+  | (?P<word>[A-Za-z_][A-Za-z0-9_$]*)
+  | (?P<number>[0-9][A-Za-z0-9_.]*)
+  | (?P<sign>[\x21-\x7e])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PAIRS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+VALUES = "Values"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, a string, a sign: not space, not a comment."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    depth: int
+
+    def says(self, word: str) -> bool:
+        """Tell whether it is this word, unquoted."""
+        return self.kind == "word" and self.text.upper() == word
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement, without its FORMAT clause and without data."""
+
+    text: str
+    format: str | None
+    words: frozenset[str]  # Words and quoted names, for settings that are nobody's to change.
+    first: str
+    infile: str | None = None
+    target: str = ""  # For an INSERT with data: all up to FORMAT, or to FROM INFILE.
+    settings: str = ""  # Its SETTINGS clause, where it stands before FORMAT.
+
+    @property
+    def is_insert_of_data(self) -> bool:
+        """Tell whether its rows come as data, in the body or from a file."""
+        return bool(self.target)
+
+
+def read(text: str, *, has_body: bool = False) -> tuple[Statement, int]:
+    """Return the statement, and where the data of an INSERT begin in the text.
+
+    ``has_body`` says that data come apart from the text.
+    """
+    tokens: list[Token] = []
+    at, depth = 0, 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise QueryError(SYNTAX, _stray(text, at))
+        at = found.end()
+        kind = found.lastgroup if found.lastgroup != "tag" else "string"
+        if kind == "space":
+            continue
+        sign = found[0] if kind == "sign" else ""
+        if sign == ";":
+            _refuse_more(text, at)
+            return _statement(text, tokens, at), at
+        step = _PAIRS.get(sign, 0)
+        depth = max(0, depth + min(step, 0))
+        tokens.append(Token(str(kind), found[0], found.start(), at, depth))
+        depth += max(step, 0)
+        if tokens[0].says("INSERT") and depth == 0:
+            begins = _data_begin(tokens, text, at)
+            if begins is not None:
+                return _insert(text, tokens), begins
+    statement = _statement(text, tokens, len(text))
+    if has_body and statement.first == "INSERT" and not statement.target:
+        has_rows = any(token.says("SELECT") or token.says("WITH") for token in tokens)
+        if not has_rows:
+            return _insert(text, tokens), len(text)
+    return statement, len(text)
+
+
+def _stray(text: str, at: int) -> str:
+    line = text.count("\n", 0, at) + 1
+    sign = text[at]
+    if sign in "'\"`$":
+        return f"Syntax error: the {sign} at position {at + 1} (line {line}) is not closed"
+    return f"Syntax error: unexpected {sign!r} at position {at + 1} (line {line})"
+
+
+def _refuse_more(text: str, at: int) -> None:
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None or found.lastgroup != "space":
+            raise QueryError(
+                SYNTAX,
+                f"Syntax error: Multi-statements are not allowed: a second one begins at "
+                f"position {at + 1}",
+            )
+        at = found.end()
+
+
+def _data_begin(tokens: list[Token], text: str, at: int) -> int | None:
+    """Return where data begin, when the last token is what they follow."""
+    if len(tokens) < 3:  # INSERT, a table, and one more.
+        return None
+    last, before = tokens[-1], tokens[-2]
+    if last.says("VALUES"):
+        return at
+    if before.says("FORMAT") and last.kind == "word" and not _is_select(tokens):
+        rest = re.compile(r"[ \t\r\f\v]*;?[ \t\r\f\v]*\n?|").match(text, at)
+        return rest.end() if rest is not None else at
+    return None
+
+
+def _is_select(tokens: list[Token]) -> bool:
+    return any(token.says("SELECT") for token in tokens)
+
+
+def _statement(text: str, tokens: list[Token], end: int) -> Statement:
+    if not tokens:
+        raise QueryError(SYNTAX, "Syntax error: the query is empty")
+    if tokens[0].says("INSERT") and not _is_select(tokens) and _format_at(tokens) is not None:
+        return _insert(text, tokens)
+    cut = text[: tokens[-1].end]
+    format_name = None
+    at = _format_at(tokens)
+    if at is not None:
+        format_name = tokens[at + 1].text
+        cut = text[: tokens[at].start] + " " + text[tokens[at + 1].end : tokens[-1].end]
+    return Statement(
+        text=cut if end else text,
+        format=format_name,
+        words=_words(tokens),
+        first=tokens[0].text.upper(),
+    )
+
+
+def _format_at(tokens: list[Token]) -> int | None:
+    """Return the place of a FORMAT clause: at the end, or before SETTINGS."""
+    for at in range(len(tokens) - 2, 0, -1):
+        if tokens[at].says("FORMAT") and tokens[at].depth == 0 and tokens[at + 1].kind == "word":
+            is_last = at + 2 == len(tokens)
+            if is_last or tokens[at + 2].says("SETTINGS"):
+                return at
+    return None
+
+
+def _insert(text: str, tokens: list[Token]) -> Statement:
+    """Read an INSERT whose rows come as data."""
+    format_name: str | None = None
+    infile: str | None = None
+    end = len(tokens)
+    for at, token in enumerate(tokens):
+        if token.depth or at < 2:  # INSERT and its table.
+            continue
+        following = tokens[at + 1] if at + 1 < len(tokens) else None
+        if token.says("VALUES"):
+            format_name, end = VALUES, min(end, at)
+        elif token.says("FORMAT") and following is not None:
+            format_name, end = following.text, min(end, at)
+        elif token.says("FROM") and following is not None and following.says("INFILE"):
+            if at + 2 >= len(tokens) or tokens[at + 2].kind != "string":
+                raise QueryError(SYNTAX, "Syntax error: FROM INFILE wants a path in quotes")
+            infile, end = _unquoted(tokens[at + 2].text), min(end, at)
+    settings_at = next(
+        (at for at in range(2, end) if tokens[at].says("SETTINGS") and not tokens[at].depth), end
+    )
+    clause = text[tokens[settings_at].start : tokens[end - 1].end] if settings_at < end else ""
+    return Statement(
+        text=text[: tokens[-1].end],
+        format=format_name,
+        words=_words(tokens),
+        first="INSERT",
+        infile=infile,
+        target=text[: tokens[settings_at - 1].end],
+        settings=clause,
+    )
+
+
+def _words(tokens: list[Token]) -> frozenset[str]:
+    return frozenset(
+        token.text if token.kind == "word" else token.text[1:-1]
+        for token in tokens
+        if token.kind in ("word", "quoted")
+    )
+
+
+def _unquoted(literal: str) -> str:
+    return literal[1:-1].replace("''", "'").replace("\\'", "'").replace("\\\\", "\\")
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Return what ``SET a = 1, b = 'x'`` sets."""
+    found = {}
+    pattern = re.compile(
+        r"(?:\bSET|,)\s*`?(\w+)`?\s*=\s*('(?:[^'\\]|\\.|'')*'|[^\s,;]+)", re.IGNORECASE
+    )
+    for name, value in pattern.findall(text):
+        found[name] = _unquoted(value) if value.startswith("'") else value
+    return found
