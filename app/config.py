@@ -9,6 +9,7 @@ from collector.receiver.config import Config as ReceiverConfig
 from core import log
 from core.config import environment, load, read, section
 from core.errors import FlowledgerError
+from pipeline.config import Config as PipelineConfig
 from storage.clickhouse.config import Config as StoreConfig
 
 LogConfig = log.Config  # Its own name, for a field called `log` hides the module.
@@ -42,6 +43,7 @@ class Config:
     log: LogConfig = section(LogConfig)
     collector: Collector = section(Collector)
     store: StoreConfig = section(StoreConfig)
+    pipeline: PipelineConfig = section(PipelineConfig)
 
 
 def load_config(path: Path | None = None) -> Config:

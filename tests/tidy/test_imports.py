@@ -17,6 +17,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "chdb": ("storage/clickhouse/engine",),
     "lark": ("storage/clickhouse/filters",),
     "lz4": ("storage/clickhouse/engine",),
+    "numba": ("pipeline",),  # A few loops, compiled.
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "rich": ("app",),
