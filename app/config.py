@@ -1,8 +1,10 @@
 """The whole configuration: every package's ``Config`` in one tree, from one TOML file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.node.config import Config as NodeConfig
 from collector.config import Config as DecoderConfig
 from collector.journal.config import Config as JournalConfig
 from collector.receiver.config import Config as ReceiverConfig
@@ -44,16 +46,17 @@ class Config:
     collector: Collector = section(Collector)
     store: StoreConfig = section(StoreConfig)
     pipeline: PipelineConfig = section(PipelineConfig)
+    node: NodeConfig = section(NodeConfig)
 
 
-def load_config(path: Path | None = None) -> Config:
+def load_config(path: Path | None = None, *, overrides: Mapping[str, str] | None = None) -> Config:
     """Read the file named here, by ``FLOWLEDGER_CONFIG``, or ``./flowledger.toml`` if there.
 
-    Without any, every setting has its default. The environment overrides in all cases. The log
-    goes on as the file says.
+    Without any, every setting has its default. The environment overrides in all cases, and
+    ``overrides``, variables too, override that. The log goes on as the file says.
     """
     chosen = config_file(path)
-    environ = environment()
+    environ = {**environment(), **(overrides or {})}
     if chosen:
         config = read(Config, chosen, environ=environ, known=OTHER_VARIABLES)
     else:

@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.config import Config
 
 
 def named_folder(text: str) -> Path:
@@ -9,3 +13,8 @@ def named_folder(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is no folder; write . for the present one")
     return Path(text)
+
+
+def data_folder(given: Path | None, config: "Config") -> Path:
+    """Return the data folder: as given, or as configured."""
+    return given if given is not None else Path(config.node.data)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from collector.elements import lookup
-from core.config import ENVIRONMENT_PREFIX, Leaf, leaves
+from core.config import ENVIRONMENT_PREFIX, MASK, Leaf, leaves
 from core.config_values import render_leaf
 from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, Stage, Table
 
@@ -95,7 +95,8 @@ def toml(config: object) -> str:
         if parent != table:
             table = parent
             lines += ["", f"[{table}]"]
-        absent = "# " if leaf.value is None else ""
+        # A secret stands in the environment, so that what is shown can be a file again.
+        absent = "# " if leaf.value in (None, MASK) else ""
         lines.append(f"{absent}{key} = {render_leaf(leaf.value, leaf.type_name)}")
     return "\n".join(lines).lstrip("\n") + "\n"
 

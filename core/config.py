@@ -93,6 +93,11 @@ def environment(table: str = "") -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name.startswith(prefix)}
 
 
+def system_variable(name: str) -> str:
+    """Return a variable of the system around us that is no setting, such as NOTIFY_SOCKET."""
+    return os.environ.get(name, "")
+
+
 def load(
     tree: type[_T],
     *,
@@ -220,7 +225,7 @@ class _Builder:
             is_text = True
         elif field.name in table:
             raw = table[field.name]
-            if field.metadata.get("secret"):
+            if field.metadata.get("secret") and raw not in ("", None):
                 self.problems.append(
                     f"{path} = {MASK}: a secret does not belong in the file; "
                     f"give it as {_variable(path)}"

@@ -17,6 +17,7 @@ from collector.receiver.config import Config
 from collector.receiver.counters import ListenerTotals, Totals
 from collector.receiver.folder import Status, announced, boot_id, hold
 from collector.receiver.receiver import Receiver
+from collector.receiver.run_file import RunFile
 from collector.receiver.source import DatagramSource
 from core.clock import Clock, SystemClock
 from core.config import section
@@ -104,15 +105,18 @@ def run(
             listen=tuple(map(str, source.listeners)),
             is_portable=not isinstance(source, linux.LinuxSource),
         )
+        run_file = RunFile(data, run=run_id, receiver=receiver, stats=journal.stats, clock=clock)
         with announced(data, status):
             log.info("receiver listening", on=",".join(status.listen), data=data)
             while not stop.is_set:
                 receiver.turn()
+                run_file.turn()
                 if on_turn is not None:
                     on_turn(receiver)
             log.info("receiver stopping")
         receiver.drain()
         receiver.finish()
+        run_file.forget()
     return Outcome(receiver.totals(), receiver.listener_totals())
 
 

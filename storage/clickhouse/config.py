@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from core.config import ConfigError, Duration, section, setting
 from storage.clickhouse.ages import Retention
+from storage.clickhouse.engine.config import Config as EngineConfig
 
 _CLUSTER_LETTERS = frozenset(f"{ascii_letters}{digits}-_{{}}")
 
@@ -43,6 +44,7 @@ class Config:
     query_timeout: Duration = setting(60.0, doc="How long an answer may take.")
     load_timeout: Duration = setting(300.0, doc="How long the load of one file may take.")
     retention: Retention = section(Retention)
+    engine: EngineConfig = section(EngineConfig)
 
     def __post_init__(self) -> None:
         if self.url:

@@ -1,0 +1,1 @@
+"""A node: the processes that take datagrams to the store, looked after."""
