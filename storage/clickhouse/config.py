@@ -1,6 +1,6 @@
 """Which store is used, how it is laid out, and how long it keeps what: the ``[store]`` table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from string import ascii_letters, digits
 from urllib.parse import urlsplit
@@ -61,6 +61,10 @@ class Config:
         for name in ("connect_timeout", "query_timeout", "load_timeout"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, "must be at least 1s")
+
+    def engine_at_any_port(self) -> EngineConfig:
+        """Return the engine's settings for a process that is started for one command."""
+        return replace(self.engine, listen="127.0.0.1:0")
 
 
 def _check_url(url: str) -> None:

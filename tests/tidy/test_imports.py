@@ -15,12 +15,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "backports": ("core/zstd",),
     "compression": ("core/zstd",),  # In the standard library from 3.14.
     "chdb": ("storage/clickhouse/engine",),
+    "clickhouse_connect": ("storage/clickhouse/client",),
     "lark": ("storage/clickhouse/filters",),
     "lz4": ("storage/clickhouse/engine",),
     "numba": ("pipeline",),  # A few loops, compiled.
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "rich": ("app",),
+    "urllib3": ("storage/clickhouse/client",),  # Its errors, which the client library lets through.
     "uvicorn": ("app", "storage/clickhouse/engine"),
     "xxhash": ("collector",),
 }

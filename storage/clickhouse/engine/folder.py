@@ -43,9 +43,20 @@ def hold(data: Path) -> Iterator[Path]:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         _check_mark(folder)
+        _forget_empty_default(folder / ENGINE / "metadata")
         yield folder
     finally:
         os.close(fd)
+
+
+def _forget_empty_default(metadata: Path) -> None:
+    """Let chDB make its database ``default`` anew where that never held a table.
+
+    It writes ``default.sql`` at its first start and, finding no folder of tables beside it at the
+    next one, makes the database again and fails, for the file is there.
+    """
+    if not (metadata / "default").is_symlink() and not (metadata / "default").exists():
+        (metadata / "default.sql").unlink(missing_ok=True)
 
 
 def _check_mark(folder: Path) -> None:

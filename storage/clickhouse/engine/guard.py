@@ -77,7 +77,7 @@ _LOCKED = frozenset(
 def check_settings(user: User, statement: Statement) -> None:
     """Refuse a reader's statement that touches the limits it is under."""
     _check_disk(statement)
-    touched = sorted(statement.words & _LOCKED) if user is User.READER else []
+    touched = sorted(statement.assigned & _LOCKED) if user is User.READER else []
     if touched:
         raise QueryError(
             WRONG_SETTING,

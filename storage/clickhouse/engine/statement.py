@@ -6,6 +6,7 @@ This reads tokens only. What a statement may do is decided on the engine's own p
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from storage.clickhouse.engine.failures import SYNTAX, QueryError
 
@@ -45,7 +46,8 @@ class Statement:
 
     text: str
     format: str | None
-    words: frozenset[str]  # Words and quoted names, for settings that are nobody's to change.
+    words: frozenset[str]  # Words and quoted names.
+    assigned: frozenset[str]  # Those before a "=", for settings that are nobody's to change.
     first: str
     infile: str | None = None
     target: str = ""  # For an INSERT with data: all up to FORMAT, or to FROM INFILE.
@@ -144,6 +146,7 @@ def _statement(text: str, tokens: list[Token], end: int) -> Statement:
         text=cut if end else text,
         format=format_name,
         words=_words(tokens),
+        assigned=_assigned(tokens),
         first=tokens[0].text.upper(),
     )
 
@@ -183,6 +186,7 @@ def _insert(text: str, tokens: list[Token]) -> Statement:
         text=text[: tokens[-1].end],
         format=format_name,
         words=_words(tokens),
+        assigned=_assigned(tokens),
         first="INSERT",
         infile=infile,
         target=text[: tokens[settings_at - 1].end],
@@ -196,6 +200,10 @@ def _words(tokens: list[Token]) -> frozenset[str]:
         for token in tokens
         if token.kind in ("word", "quoted")
     )
+
+
+def _assigned(tokens: list[Token]) -> frozenset[str]:
+    return _words([name for name, sign in pairwise(tokens) if sign.text == "="])
 
 
 def _unquoted(literal: str) -> str:
