@@ -19,6 +19,7 @@ from core.errors import FlowledgerError, UsageError
 # Name -> (module, help). Listed in this order by `flowledger --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("app.commands.demo", "receiver, decoder and simulated routers, live on the terminal"),
+    "serve": ("app.commands.serve", "run a node: receiver, store, pipeline and web, looked after"),
     "collect": ("app.commands.collect", "receive datagrams and append them to a journal"),
     "decode": ("app.commands.decode", "turn captures, pcaps or a journal into flow records"),
     "follow": ("app.commands.follow", "decode a journal while it is being written"),

@@ -1,7 +1,7 @@
 """How long to wait before something that died is started again."""
 
-import random
 from dataclasses import dataclass, field
+from random import Random
 
 _JITTER = 0.2
 
@@ -16,7 +16,7 @@ class Backoff:
     first_s: float
     most_s: float
     forgive_after_s: float = 60.0
-    random: random.Random = field(default_factory=random.Random)
+    random: Random = field(default_factory=Random)
     failures: int = 0
 
     def failed(self, *, ran_s: float) -> float:

@@ -41,12 +41,6 @@ class Config:
     spool_full_at: float = setting(
         0.8, doc="The node is not ready while more than this share of the spool is in use."
     )
-    exporter_silent_after: Duration = setting(
-        900.0, doc="An exporter that has sent nothing for so long is mentioned; 0 mentions none."
-    )
-    clock_jump_min: Duration = setting(
-        2.0, doc="A step of the wall clock that is at least so long is mentioned for ten minutes."
-    )
 
     def __post_init__(self) -> None:
         if not self.data.strip():
@@ -62,7 +56,3 @@ class Config:
             raise ConfigError("restart_pause_max", "must be at least restart_pause")
         if not 0 < self.spool_full_at <= 1:
             raise ConfigError("spool_full_at", "must be above 0 and at most 1")
-        if self.exporter_silent_after < 0:
-            raise ConfigError("exporter_silent_after", "must not be negative")
-        if self.clock_jump_min <= 0:
-            raise ConfigError("clock_jump_min", "must be above 0")

@@ -83,6 +83,7 @@ class Lanes:
     """All connections of the process."""
 
     def __init__(self, folder: Path, config: Config) -> None:
+        _forget_empty_default(folder)
         path = f"{folder}?max_server_memory_usage={config.memory_max}"
         reader = {
             "max_memory_usage": str(config.query_memory_max),
@@ -150,6 +151,14 @@ class Lanes:
             self.ask("KILL QUERY WHERE 1 SYNC")
         for lane in self._all:
             lane.close()
+
+
+def _forget_empty_default(folder: Path) -> None:
+    """Take away what a former process wrote of a ``default`` without tables: chDB chokes on it."""
+    metadata = folder / "metadata"
+    (metadata / "default.sql.tmp").unlink(missing_ok=True)
+    if not any((metadata / "default").glob("*.sql")):
+        (metadata / "default.sql").unlink(missing_ok=True)
 
 
 def _shut_filesystem(connection: Any) -> None:
