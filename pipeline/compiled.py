@@ -26,6 +26,11 @@ def write(kind: Any, dimensions: int = 1) -> Any:
     return types.Array(kind, dimensions, "C")
 
 
+def pair(kind: Any) -> Any:
+    """Return the type of two values of one kind."""
+    return cast("Any", types).UniTuple(kind, 2)
+
+
 def compiled(result: Any, *arguments: Any) -> Callable[[F], F]:
     """Compile a function for these types when it is defined; it holds no lock of Python's."""
 

@@ -1,0 +1,100 @@
+"""Records of one key added up, in a hash table of our own: their shape is always the same."""
+
+import numpy as np
+from numba.core import types
+from numpy.typing import NDArray
+
+from pipeline.compiled import compiled, pair, read, write
+from pipeline.spreading import BIN, KEYS, WORDS
+
+_FIRST_SLOTS = 1 << 12
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+
+Words = NDArray[np.uint64]
+
+
+class Sums:
+    """Records by key, in the order in which keys were first seen; its room doubles when full."""
+
+    __slots__ = ("_records", "_slots", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
+        self._records = np.empty((_FIRST_SLOTS // 2, WORDS), np.uint64)
+
+    @property
+    def records(self) -> Words:
+        """One record for each key, as a view that the next ``add`` may leave behind."""
+        return self._records[: self.count]
+
+    def clear(self) -> None:
+        """Forget all keys and keep the room."""
+        self.count = 0
+        self._slots.fill(0)
+
+    def add(self, records: Words, bin_s: int) -> None:
+        """Add records up by key, their bins taken down to multiples of ``bin_s`` seconds."""
+        done = 0
+        while done < len(records):
+            done, self.count = _sum_up(done, records, bin_s, self._slots, self._records, self.count)
+            if done < len(records):
+                self._grow()
+
+    def _grow(self) -> None:
+        former = self.records
+        self._slots = np.zeros(len(self._slots) * 2, np.uint64)
+        self._records = np.empty((len(self._records) * 2, WORDS), np.uint64)
+        _, self.count = _sum_up(0, former, 1, self._slots, self._records, 0)
+
+
+@compiled(
+    pair(types.int64),
+    types.int64,
+    read(types.uint64, 2),
+    types.int64,
+    write(types.uint64),
+    write(types.uint64, 2),
+    types.int64,
+)
+def _sum_up(  # noqa: PLR0917  # Compiled functions take their arrays by position.
+    start: int, records: Words, bin_s: int, slots: Words, sums: Words, count: int
+) -> tuple[int, int]:
+    """Add records from one on while there is room; return where it stopped, and how many keys."""
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    mask = np.uint64(len(slots) - 1)
+    every = np.uint64(bin_s)
+    row = start
+    while row < len(records) and count < len(sums):
+        when = records[row, BIN]
+        bin_at = when >> half
+        when = (bin_at - bin_at % every) << half | when & low
+        mixed = when
+        for word in range(KEYS):
+            if word != BIN:
+                mixed = (mixed ^ records[row, word]) * _PRIME
+                mixed ^= mixed >> half
+        place = mixed & mask
+        tag = mixed & ~low
+        while True:
+            slot = slots[place]
+            if slot == 0:
+                slots[place] = tag | np.uint64(count + 1)
+                for word in range(WORDS):
+                    sums[count, word] = records[row, word]
+                sums[count, BIN] = when
+                count += 1
+                break
+            if slot & ~low == tag:
+                found = np.int64(slot & low) - 1
+                is_same = sums[found, BIN] == when
+                for word in range(KEYS):
+                    if word != BIN:
+                        is_same &= sums[found, word] == records[row, word]
+                if is_same:
+                    for word in range(KEYS, WORDS):
+                        sums[found, word] += records[row, word]
+                    break
+            place = (place + np.uint64(1)) & mask
+        row += 1
+    return row, count
