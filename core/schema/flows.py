@@ -1,23 +1,25 @@
 """The ``flows`` table: one row for each flow record, as exported."""
 
 from core.schema.kinds import Kind
-from core.schema.table import Column, Index, Stage, Table
+from core.schema.table import COUNT, RISING, Column, Index, Stage, Table
 
 FLOWS = Table(
     name="flows",
     doc="One row for each flow record that a router exported. A fact: never rewritten.",
-    order_by=("local_addr", "received_at"),
+    order_by=("local_addr", "direction", "received_at"),
     partition_by="toDate(received_at)",
     time="received_at",
     indexes=(
         Index("by_batch", "batch_id", "minmax"),
-        Index("by_src", "src_addr", "bloom_filter(0.01)"),
-        Index("by_dst", "dst_addr", "bloom_filter(0.01)"),
-        Index("by_nat_src", "(nat_src_addr, nat_src_port)", "bloom_filter(0.01)"),
-        Index("by_nat_dst", "(nat_dst_addr, nat_dst_port)", "bloom_filter(0.01)"),
+        Index("by_src", "src_addr", "bloom_filter(0.025)"),
+        Index("by_dst", "dst_addr", "bloom_filter(0.025)"),
+        Index("by_nat_src", "(nat_src_addr, nat_src_port)", "bloom_filter(0.025)"),
+        Index("by_nat_dst", "(nat_dst_addr, nat_dst_port)", "bloom_filter(0.025)"),
     ),
     columns=(
-        Column("received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM),
+        Column(
+            "received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM, codec=RISING
+        ),
         Column("started_at", Kind.TIME_MS, "First packet of the flow."),
         Column("ended_at", Kind.TIME_MS, "Last packet of the flow."),
         Column("exporter_addr", Kind.IP, "Who sent the datagram.", Stage.DATAGRAM),
@@ -65,6 +67,7 @@ FLOWS = Table(
             "After repair of a proven counter wrap, before sampling.",
             elements=(1, 85, 231, 23),
             unit="octets",
+            codec=COUNT,
         ),
         Column(
             "packets",
@@ -72,6 +75,7 @@ FLOWS = Table(
             "As exported, before sampling.",
             elements=(2, 86, 298, 24),
             unit="packets",
+            codec=COUNT,
         ),
         Column(
             "octets_repaired", Kind.U64, "Part of octets that a proven wrap added.", unit="octets"
@@ -91,6 +95,12 @@ FLOWS = Table(
         Column("remote_as", Kind.U32, "Autonomous system of the remote end.", Stage.ATTRIBUTE),
         Column("batch_id", Kind.U64, "Batch that brought the row.", Stage.LOAD),
         Column("journal_segment", Kind.U64, "Segment of the datagram.", Stage.DATAGRAM),
-        Column("journal_offset", Kind.U64, "Position of the datagram in it.", Stage.DATAGRAM),
+        Column(
+            "journal_offset",
+            Kind.U64,
+            "Position of the datagram in it.",
+            Stage.DATAGRAM,
+            codec=RISING,
+        ),
     ),
 )

@@ -11,7 +11,7 @@ NAT_EVENTS = Table(
     time="received_at",
     indexes=(
         Index("by_batch", "batch_id", "minmax"),
-        Index("by_src", "src_addr", "bloom_filter(0.01)"),
+        Index("by_src", "src_addr", "bloom_filter(0.025)"),
     ),
     columns=(
         Column("received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM),

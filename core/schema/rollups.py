@@ -1,7 +1,7 @@
 """The rollups: what each local address moved, by 5 minutes and by hour, sampling applied."""
 
 from core.schema.kinds import Kind
-from core.schema.table import Column, Merge, Role, Stage, Table
+from core.schema.table import COUNT, Column, Merge, Role, Stage, Table
 
 _KEYS = (
     Column("local_addr", Kind.IP, "The end that is ours; null for transit.", Stage.ATTRIBUTE),
@@ -20,9 +20,9 @@ _KEYS = (
     Column("node_id", Kind.U16, "Node whose journal it came from.", Stage.LOAD),
 )
 _SUMS = (
-    Column("octets", Kind.U64, "Sampling applied.", unit="octets", role=Role.ADD),
-    Column("packets", Kind.U64, "Sampling applied.", unit="packets", role=Role.ADD),
-    Column("flows", Kind.U64, "Flow records that began in this bin.", role=Role.ADD),
+    Column("octets", Kind.U64, "Sampling applied.", unit="octets", codec=COUNT, role=Role.ADD),
+    Column("packets", Kind.U64, "Sampling applied.", unit="packets", codec=COUNT, role=Role.ADD),
+    Column("flows", Kind.U64, "Flow records that began in this bin.", codec=COUNT, role=Role.ADD),
     Column(
         "octets_upper",
         Kind.U64,

@@ -20,6 +20,10 @@ class Stage(StrEnum):
     LOAD = "load"  # Given when a batch is written.
 
 
+# How values are written, measured in docs/decisions/007-codecs.md; else as the store does.
+RISING = "Delta(8), ZSTD(1)"  # 64 bits that rise along the sort key.
+COUNT = "T64, ZSTD(1)"  # Whole numbers with many high bits unused.
+
 DECODED = (Stage.DATAGRAM, Stage.RECORD)  # What the collector fills.
 
 
