@@ -121,6 +121,10 @@ class Columns:
         """Say whether any record filled this column."""
         return name in self._arrays or name in self._per_datagram
 
+    def of_datagram(self, name: str) -> NDArray[Any]:
+        """Return a column of the datagram, one value for each; ``datagram`` says which is whose."""
+        return self._per_datagram[name]
+
 
 @dataclass(frozen=True, slots=True)
 class OptionsRecord:

@@ -73,7 +73,7 @@ class Execution:
 
     def __init__(self, lanes: Lanes, query: Query) -> None:
         self.summary = Summary()
-        self._lanes, self.query = lanes, query
+        self._lanes, self._query = lanes, query
         self._lane: Lane | None = None
         self._stream: Any = None
         self._inserter: Any = None
@@ -86,11 +86,11 @@ class Execution:
     @property
     def format(self) -> str:
         """The format of the answer."""
-        return self.query.format
+        return self._query.format
 
     def open(self, infiles: tuple[Path, ...] = ()) -> None:
         """Check and start; an INSERT of data is then fed with ``append`` and ``finish``."""
-        query = self.query
+        query = self._query
         guard.check_settings(query.user, query.statement)
         lane = self._lane = self._lanes.take(query.user)
         self._begun = time.monotonic()
@@ -115,22 +115,22 @@ class Execution:
         """Have the engine parse the statement; return its kind when the user may have it run."""
         try:
             answer = lane.connection.query(
-                f"{_EXPLAIN}{sql}", "TabSeparatedRaw", params=dict(self.query.parameters)
+                f"{_EXPLAIN}{sql}", "TabSeparatedRaw", params=dict(self._query.parameters)
             )
         except Exception as error:
             raise from_engine(error, shift=len(_EXPLAIN)) from error
-        return guard.check_parse(self.query.user, answer.bytes().decode().split("\n"))
+        return guard.check_parse(self._query.user, answer.bytes().decode().split("\n"))
 
     def _run(self, lane: Lane, sql: str, format_name: str) -> Any:
         try:
-            result = lane.connection.query(sql, format_name, params=dict(self.query.parameters))
+            result = lane.connection.query(sql, format_name, params=dict(self._query.parameters))
         except Exception as error:
             raise self._failure(error) from error
         self._count(result)
         return result
 
     def _ask(self, lane: Lane, kind: str) -> None:
-        query = self.query
+        query = self._query
         sql, wanted = query.statement.text, query.format
         head = formats.headless(wanted)
         if kind.startswith("Select") and formats.is_plain(wanted):
@@ -152,7 +152,7 @@ class Execution:
     def _open_stream(self, lane: Lane, sql: str, format_name: str) -> None:
         try:
             self._stream = lane.connection.send_query(
-                sql, format_name, params=dict(self.query.parameters)
+                sql, format_name, params=dict(self._query.parameters)
             )
         except Exception as error:
             raise self._failure(error) from error
@@ -218,7 +218,7 @@ class Execution:
         return self._next()
 
     def _load(self, lane: Lane, path: Path) -> None:
-        statement = self.query.statement
+        statement = self._query.statement
         if (statement.format or "").lower() != "native":
             raise QueryError(UNSUPPORTED, "FROM INFILE takes FORMAT Native only")
         columns = _columns(statement.target)
@@ -230,7 +230,7 @@ class Execution:
         self._run(lane, sql, "TSV")
 
     def _start_insert(self, lane: Lane) -> None:
-        statement = self.query.statement
+        statement = self._query.statement
         name = statement.format or VALUES
         try:
             self._inserter = lane.connection.send_insert(
@@ -263,7 +263,7 @@ class Execution:
     def stop(self) -> None:
         """End it from another thread, because nobody waits for it any more."""
         self.is_cancelled = True
-        self._lanes.stop_query(self.query.mark)
+        self._lanes.stop_query(self._query.mark)
 
     def close(self) -> None:
         """Leave the connection as it was."""
@@ -276,7 +276,7 @@ class Execution:
             if self._inserter is not None:
                 self._inserter.cancel()
         lane.end(self._set)
-        self._lanes.give_back(self.query.user, lane)
+        self._lanes.give_back(self._query.user, lane)
 
 
 def _columns(target: str) -> str:

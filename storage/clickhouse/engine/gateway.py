@@ -22,7 +22,6 @@ from storage.clickhouse.engine.failures import (
 )
 from storage.clickhouse.engine.guard import User
 from storage.clickhouse.engine.lanes import LOADERS, Lanes
-from storage.clickhouse.engine.metrics import QueryMetrics
 from storage.clickhouse.engine.request import (
     Compressor,
     Request,
@@ -67,7 +66,6 @@ class Gateway:
         self._infiles = infiles
         self._is_open = is_open_to_loopback
         self._sessions = Sessions()
-        self.metrics = QueryMetrics()
         # As many again as there are connections: some wait for a turn, some stop queries.
         count = 2 * (config.readers + LOADERS) + 8
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="query")
@@ -140,19 +138,12 @@ class Gateway:
             result_size_max=self._config.result_size_max,
         )
         execution = Execution(self._lanes, query)
-        begun = time.monotonic()
         try:
             await self._execute(request, execution, parsed, body, data, send)
-        except QueryError as error:
-            self.metrics.failed(user, error.code)
-            raise
-        except _DisconnectedError:
-            self.metrics.abandoned(user)
-            raise
         finally:
             await self._in_thread(execution.close)
-            seconds = time.monotonic() - begun
-            self.metrics.done(user, parsed.first, seconds, execution.summary)
+        if parsed.first == "SET":
+            self._sessions.keep(user, request, parsed.text)
 
     async def _execute(  # noqa: PLR0917  # The parts of one request.
         self,
@@ -202,10 +193,6 @@ class Gateway:
 
     async def _answer_query(self, request: Request, execution: Execution, send: Send) -> None:
         await self._in_thread(execution.open, self._infiles)
-        asked = execution.query
-        if asked.statement.first == "SET":
-            # Before the answer, for the next request may follow at once.
-            self._sessions.keep(asked.user, request, asked.statement.text)
         encoding = request.encoding()
         compressor = Compressor(encoding)
         if request.is_on("wait_end_of_query"):
