@@ -50,6 +50,33 @@ def create_table(table: Table, config: Config) -> tuple[str, ...]:
     return (kept, whole)
 
 
+def notes_table(name: str, config: Config) -> str:
+    """Return the statement that makes the table in which steps of migration are noted."""
+    engine = "MergeTree()"
+    if config.cluster:
+        # One for all shards, each replica under a name of its own.
+        path = config.keeper_path.replace("{shard}", "all")
+        replica = config.replica + ("-{shard}" if path != config.keeper_path else "")
+        engine = f"ReplicatedMergeTree({_text(path)}, {_text(replica)})"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {config.database}.{name}{_on_cluster(config)}\n"
+        "(\n"
+        "    number UInt32,\n"
+        "    name String,\n"
+        "    checksum String,\n"
+        "    applied_at DateTime64(3, 'UTC')\n"
+        ")\n"
+        f"ENGINE = {engine}\n"
+        "ORDER BY number\n"
+        "COMMENT 'Steps by which these tables came to be as they are.'"
+    )
+
+
+def alter(table: Table, config: Config, change: str) -> str:
+    """Return the statement that changes what holds a table's rows."""
+    return f"ALTER TABLE {held_name(table, config)}{_on_cluster(config)} {change}"
+
+
 def full_name(table: Table, config: Config) -> str:
     """Return the name by which a table is asked."""
     return f"{config.database}.{table.name}"
@@ -127,6 +154,7 @@ def _settings(table: Table, config: Config) -> str:
         "index_granularity": _GRANULE_ROWS,
         f"{window}_deduplication_window": 0,
         "ttl_only_drop_parts": whole,
+        "materialize_ttl_recalculate_only": 1,  # A changed age rewrites no rows.
         "min_bytes_for_wide_part": _WIDE_FROM,
         # The journal lets go of what is in the store, so a part must outlive a power cut; so must
         # what it is merged into, for chDB takes away merged parts at once.

@@ -10,7 +10,7 @@ from core.config import ConfigError
 from core.schema import FLOWS, TABLES, Merge, Role, Table
 from storage.clickhouse.ages import Retention
 from storage.clickhouse.config import Config, ShardBy
-from storage.clickhouse.ddl import create_database, create_table, stored_type, ttl
+from storage.clickhouse.ddl import create_database, create_table, notes_table, stored_type, ttl
 from tests.support.in_memory import InMemory
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,7 +26,7 @@ RENDERINGS = {
 
 
 def rendered(config: Config) -> str:
-    statements = [create_database(config)]
+    statements = [create_database(config), notes_table("schema_migrations", config)]
     for table in TABLES:
         statements += create_table(table, config)
     return ";\n\n".join(statements) + ";\n"

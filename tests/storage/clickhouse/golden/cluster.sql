@@ -1,5 +1,16 @@
 CREATE DATABASE IF NOT EXISTS flowledger ON CLUSTER 'isp-1';
 
+CREATE TABLE IF NOT EXISTS flowledger.schema_migrations ON CLUSTER 'isp-1'
+(
+    number UInt32,
+    name String,
+    checksum String,
+    applied_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplicatedMergeTree('/clickhouse/tables/all/{database}/{table}', '{replica}-{shard}')
+ORDER BY number
+COMMENT 'Steps by which these tables came to be as they are.';
+
 CREATE TABLE IF NOT EXISTS flowledger.flows_local ON CLUSTER 'isp-1'
 (
     received_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)) COMMENT 'Arrival of the datagram.',
@@ -59,7 +70,7 @@ ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{
 PARTITION BY toDate(received_at)
 ORDER BY (local_addr, direction, received_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(2592000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'One row for each flow record that a router exported. A fact: never rewritten.';
 
 CREATE TABLE IF NOT EXISTS flowledger.flows ON CLUSTER 'isp-1'
@@ -104,7 +115,7 @@ ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{
 PARTITION BY toDate(received_at)
 ORDER BY (nat_src_addr, nat_src_port, event_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(31536000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'One row for each translation or port block that a router reported. No usage.';
 
 CREATE TABLE IF NOT EXISTS flowledger.nat_events ON CLUSTER 'isp-1'
@@ -168,7 +179,7 @@ ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/{database}/{
 PARTITION BY toYYYYMM(minute_at)
 ORDER BY (exporter_addr, flow_version, observation_domain, minute_at, gap_unit, node_id)
 TTL toDateTime(minute_at, 'UTC') + toIntervalSecond(31536000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'What arrived from each stream in each minute, and what is missing. Rows add up: one minute may have several, later ones correcting earlier ones.';
 
 CREATE TABLE IF NOT EXISTS flowledger.exporter_health ON CLUSTER 'isp-1'
@@ -201,7 +212,7 @@ ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/{database}/{
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (local_addr, bin_at, direction, protocol, traffic_class, remote_country, remote_as, exporter_addr, in_if, out_if, exporter_id, operator_id, service_id, node_id)
 TTL bin_at + toIntervalSecond(7776000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'Octets and packets by local address and 5 minutes, spread linearly over the time of each flow, sampling applied. Rows add up: always ask for sums.';
 
 CREATE TABLE IF NOT EXISTS flowledger.rollup_5m ON CLUSTER 'isp-1'
@@ -234,7 +245,7 @@ ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/{database}/{
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (local_addr, bin_at, direction, protocol, traffic_class, remote_country, remote_as, exporter_addr, in_if, out_if, exporter_id, operator_id, service_id, node_id)
 TTL bin_at + toIntervalSecond(94608000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'Octets and packets by local address and hour, spread linearly over the time of each flow, sampling applied. Rows add up: always ask for sums.';
 
 CREATE TABLE IF NOT EXISTS flowledger.rollup_1h ON CLUSTER 'isp-1'
@@ -261,7 +272,7 @@ ENGINE = ReplicatedAggregatingMergeTree('/clickhouse/tables/{shard}/{database}/{
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (service_id, bin_at, direction, traffic_class, exporter_addr, operator_id, correction_id, node_id)
 TTL bin_at + toIntervalSecond(220752000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'What each service moved in 5 minutes. Rows are signed and add up: a correction takes the old amount away and adds the new one.';
 
 CREATE TABLE IF NOT EXISTS flowledger.usage_5m ON CLUSTER 'isp-1'

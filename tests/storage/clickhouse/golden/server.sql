@@ -1,5 +1,16 @@
 CREATE DATABASE IF NOT EXISTS isp;
 
+CREATE TABLE IF NOT EXISTS isp.schema_migrations
+(
+    number UInt32,
+    name String,
+    checksum String,
+    applied_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree()
+ORDER BY number
+COMMENT 'Steps by which these tables came to be as they are.';
+
 CREATE TABLE IF NOT EXISTS isp.flows
 (
     received_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)) COMMENT 'Arrival of the datagram.',
@@ -59,7 +70,7 @@ ENGINE = MergeTree()
 PARTITION BY toDate(received_at)
 ORDER BY (local_addr, direction, received_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(2592000) DELETE WHERE operator_id NOT IN (7), toDateTime(received_at, 'UTC') + toIntervalSecond(7776000) DELETE WHERE operator_id = 7
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 0, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 0, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'One row for each flow record that a router exported. A fact: never rewritten.';
 
 CREATE TABLE IF NOT EXISTS isp.nat_events
@@ -100,7 +111,7 @@ ENGINE = MergeTree()
 PARTITION BY toDate(received_at)
 ORDER BY (nat_src_addr, nat_src_port, event_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(31536000)
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'One row for each translation or port block that a router reported. No usage.';
 
 CREATE TABLE IF NOT EXISTS isp.exporter_health
@@ -160,7 +171,7 @@ ENGINE = AggregatingMergeTree()
 PARTITION BY toYYYYMM(minute_at)
 ORDER BY (exporter_addr, flow_version, observation_domain, minute_at, gap_unit, node_id)
 TTL toDateTime(minute_at, 'UTC') + toIntervalSecond(31536000)
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'What arrived from each stream in each minute, and what is missing. Rows add up: one minute may have several, later ones correcting earlier ones.';
 
 CREATE TABLE IF NOT EXISTS isp.rollup_5m
@@ -189,7 +200,7 @@ ENGINE = AggregatingMergeTree()
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (local_addr, bin_at, direction, protocol, traffic_class, remote_country, remote_as, exporter_addr, in_if, out_if, exporter_id, operator_id, service_id, node_id)
 TTL bin_at + toIntervalSecond(7776000) DELETE WHERE operator_id NOT IN (7)
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 0, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 0, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'Octets and packets by local address and 5 minutes, spread linearly over the time of each flow, sampling applied. Rows add up: always ask for sums.';
 
 CREATE TABLE IF NOT EXISTS isp.rollup_1h
@@ -218,7 +229,7 @@ ENGINE = AggregatingMergeTree()
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (local_addr, bin_at, direction, protocol, traffic_class, remote_country, remote_as, exporter_addr, in_if, out_if, exporter_id, operator_id, service_id, node_id)
 TTL bin_at + toIntervalSecond(94608000)
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'Octets and packets by local address and hour, spread linearly over the time of each flow, sampling applied. Rows add up: always ask for sums.';
 
 CREATE TABLE IF NOT EXISTS isp.usage_5m
@@ -241,5 +252,5 @@ ENGINE = AggregatingMergeTree()
 PARTITION BY toYYYYMM(bin_at)
 ORDER BY (service_id, bin_at, direction, traffic_class, exporter_addr, operator_id, correction_id, node_id)
 TTL bin_at + toIntervalSecond(220752000)
-SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 COMMENT 'What each service moved in 5 minutes. Rows are signed and add up: a correction takes the old amount away and adds the new one.';

@@ -1,0 +1,32 @@
+"""The steps. They are only ever added to: a step that was released stays as it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from core.schema import TABLES
+from storage.clickhouse.config import Config
+from storage.clickhouse.ddl import create_table
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step. Doing it again must change nothing, for a crash may come before it is noted."""
+
+    number: int
+    name: str
+    statements: Callable[[Config], tuple[str, ...]]
+
+    @property
+    def checksum(self) -> str:
+        """What tells it from another step of the same number; not how it is rendered here."""
+        return sha256(f"{self.number} {self.name}".encode()).hexdigest()[:16]
+
+
+def _initial(config: Config) -> tuple[str, ...]:
+    # From the declarations as they are now: tables that were there are left alone, and what
+    # later versions declare differently, later steps have changed.
+    return tuple(statement for table in TABLES for statement in create_table(table, config))
+
+
+MIGRATIONS = (Migration(1, "initial", _initial),)
