@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,24 @@ def test_ctrl_c_stops_it(programs: Programs, tmp_path: Path) -> None:
     begun = time.monotonic()
     assert node.stop(signal.SIGINT) == 0
     assert time.monotonic() - begun < 10
+
+
+def test_the_store_alone_answers_and_comes_back(programs: Programs, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    program = programs.start("store", "--data", data, "--listen", FREE, "--log-format", "json")
+    wait_until(lambda: "\n" in program.out.read_text(), "the store answers")
+    said = json.loads(program.out.read_text().splitlines()[0])
+    with urllib.request.urlopen(f"{said['gateway']}/?query=SELECT%2042") as answer:  # noqa: S310
+        assert answer.read() == b"42\n"
+    endpoint = json.loads((data / "store" / "endpoint.json").read_text())
+    os.kill(endpoint["pid"], signal.SIGSEGV)  # As a fault in native code would.
+
+    def is_back() -> bool:
+        again = json.loads((data / "store" / "endpoint.json").read_text())
+        return again["pid"] != endpoint["pid"]
+
+    wait_until(is_back, "the store is back")
+    again = json.loads((data / "store" / "endpoint.json").read_text())
+    assert again["reader"] == endpoint["reader"]  # Tokens outlive it.
+    program.send(signal.SIGTERM)
+    assert program.process.wait(30) == 0

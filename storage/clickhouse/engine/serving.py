@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ def serve(data: Path, config: Config, *, is_tethered: bool = False) -> None:
     with store_folder.hold(data) as folder, _listening(config) as listener:
         tokens = store_folder.tokens(folder)
         lanes = _open(folder / store_folder.ENGINE, config)
+        _let_crashes_end_us()
         gateway = Gateway(
             lanes,
             config,
@@ -121,6 +123,17 @@ def _listening(config: Config) -> Iterator[socket.socket]:
                 "choose another address with [store.engine] listen"
             ) from error
         yield listener
+
+
+def _let_crashes_end_us() -> None:
+    """Undo chDB's handlers of faults: they wait for ever, and a crash has to end the process.
+
+    Then it is started again, and the stack of each Python thread stands in the log.
+    """
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
+        signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # Where stderr is no file.
+        faulthandler.enable()
 
 
 def _open(path: Path, config: Config) -> Lanes:
