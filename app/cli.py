@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("app.commands.decode", "turn captures, pcaps or a journal into flow records"),
     "follow": ("app.commands.follow", "decode a journal while it is being written"),
     "exporters": ("app.commands.exporters", "one line a router: health, loss and advice"),
+    "registry": ("app.commands.registry", "list the exporters seen, and say whose they are"),
     "replay": ("app.commands.replay", "send a capture again, at a given rate"),
     "simulate": (
         "app.commands.simulate",
