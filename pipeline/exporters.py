@@ -1,41 +1,17 @@
 """Exporters by number: what a flow's columns and its rollup's keys take from who sent it."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.log import get_logger
 from pipeline.networks import DEFAULT_REALM, Networks
+from storage.registry import Registry, RegistryError
 
 COLUMNS = np.dtype([("exporter_addr", "V16"), ("exporter_id", "u4"), ("operator_id", "u4")])
-NUMBERS_MAX = 100_000  # Kept between batches; whoever sends under many addresses fills no memory.
 
-
-class Exporter(Protocol):
-    """What the registry says of one that is known."""
-
-    @property
-    def id(self) -> int:
-        """The number in ``exporter_id``."""
-        ...
-
-    @property
-    def operator_id(self) -> int:
-        """Whose it is."""
-        ...
-
-    @property
-    def realm(self) -> str:
-        """Which networks are local behind it."""
-        ...
-
-
-class Registry(Protocol):
-    """Where exporters are looked up."""
-
-    def find(self, addr: bytes) -> Exporter | None:
-        """Return the exporter with this address of 16 octets; None if it is not registered."""
-        ...
+log = get_logger(__name__)
 
 
 class Exporters:
@@ -46,6 +22,7 @@ class Exporters:
         self._registry = registry
         self._numbers: dict[bytes, int] = {}
         self._columns: list[tuple[bytes, int, int]] = []
+        self._rates: list[int] = []
         self._realms: list[int] = []
 
     @property
@@ -64,6 +41,11 @@ class Exporters:
         return np.array([each[2] for each in self._columns], np.uint32)
 
     @property
+    def sampling_rates(self) -> NDArray[np.uint32]:
+        """What to take instead of what records say, by number; 0 takes what they say."""
+        return np.array(self._rates, np.uint32)
+
+    @property
     def realms(self) -> NDArray[np.int64]:
         """Place in the table of networks by number."""
         return np.array(self._realms, np.int64)
@@ -77,13 +59,21 @@ class Exporters:
         return np.fromiter(map(numbers.__getitem__, octets), np.int64, len(octets))
 
     def renew(self) -> None:
-        """Forget what the registry said; for between two batches."""
+        """Begin a batch: note who was new in the last one, and look who is known by now."""
+        if self._registry is not None:
+            try:
+                self._registry.see(self._numbers)
+                self._registry.refresh()
+            except RegistryError as error:
+                log.warning("registry cannot be used", why=str(error))
         self._numbers.clear()
         self._columns.clear()
+        self._rates.clear()
         self._realms.clear()
 
     def _add(self, addr: bytes) -> None:
         known = self._registry.find(addr) if self._registry is not None else None
         self._numbers[addr] = len(self._columns)
         self._columns.append((addr, known.id, known.operator_id) if known else (addr, 0, 0))
+        self._rates.append(known.sampling_rate if known else 0)
         self._realms.append(self._networks.number(known.realm if known else DEFAULT_REALM))

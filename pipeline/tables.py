@@ -112,6 +112,11 @@ class Tables:
             self._health.append(decoded.health)
         self.rows += len(flows) + len(events)
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether a batch of it would have no row."""
+        return not (self._flows or self._events or self._health)
+
     def write(self, folder: Path, batch: BatchId) -> list[BatchFile]:
         """Write all files, each on the disk when this returns, and begin anew."""
         given = {"batch_id": batch.pack()}
@@ -136,6 +141,10 @@ class Tables:
         for name, owners in zip(("exporter_id", "operator_id"), by_number, strict=True):
             if owners.any():
                 found[name] = owners[number][columns.datagram]
+        rates = self._exporters.sampling_rates
+        if "sampling_rate" in columns.table.names and rates.any():
+            given = rates[number][columns.datagram]
+            found["sampling_rate"] = np.where(given, given, columns["sampling_rate"])
         return found
 
 

@@ -96,17 +96,20 @@ class Store:
             )
         )
 
-    def load(self, table: Table, path: Path, columns: Sequence[str]) -> None:
+    def load(self, table: Table, path: Path, columns: Sequence[str], *, query_id: str = "") -> None:
         """Load one Native file of one block and one partition: it becomes one part, or nothing.
 
-        It is sent once. After ``StoreDownError`` it is open whether it was loaded; ask for its
-        batch before loading it again.
+        It is sent once. After ``StoreDownError`` it is open whether it was loaded; ``end`` it and
+        ask for its batch before loading it again.
         """
-        self.load_named(f"{self.endpoint.database}.{table.name}", path, columns)
+        name = f"{self.endpoint.database}.{table.name}"
+        self.load_named(name, path, columns, query_id=query_id)
 
-    def load_named(self, name: str, path: Path, columns: Sequence[str]) -> None:
+    def load_named(
+        self, name: str, path: Path, columns: Sequence[str], *, query_id: str = ""
+    ) -> None:
         """Load a file into the table of this full name, as ``load`` does."""
-        settings = load_settings(self._config)
+        settings = load_settings(self._config) | ({"query_id": query_id} if query_id else {})
         if self.endpoint.by_path:
             text = load_statement(name, path.resolve(), columns)
             self._done(
@@ -131,6 +134,17 @@ class Store:
         self.command(
             "KILL QUERY WHERE query_id = {id:String} ASYNC", {"id": query_id}, in_database=False
         )
+
+    def end(self, query_id: str) -> None:
+        """End what runs under this id, and return when it does no longer."""
+        self.command(
+            "KILL QUERY WHERE query_id = {id:String} SYNC", {"id": query_id}, in_database=False
+        )
+
+    @property
+    def is_cluster(self) -> bool:
+        """Say whether tables lie on several servers, so that a load is not one part."""
+        return bool(self._config.cluster)
 
     def is_up(self) -> bool:
         """Say whether the store answers at all."""

@@ -24,7 +24,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "rich": ("app",),
     "urllib3": ("storage/clickhouse/client",),  # Its errors, which the client library lets through.
     "uvicorn": ("app", "storage/clickhouse/engine"),
-    "xxhash": ("collector", "pipeline/synced"),
+    "xxhash": ("collector", "pipeline"),
 }
 
 
