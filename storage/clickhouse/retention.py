@@ -10,6 +10,9 @@ from storage.clickhouse.ddl import alter, drops_whole_parts, held_name, ttl
 _RULES = re.compile(r" ORDER BY .*? TTL (.*?) SETTINGS ", re.DOTALL)
 _WHOLE = re.compile(r"\bttl_only_drop_parts = (\d+)")
 
+# Parts learn their new age in the background; a table of terabytes must not hold up a start.
+_NOT_WAITING = {"alter_sync": 0, "mutations_sync": 0}
+
 
 def apply(store: Store, config: Config) -> tuple[str, ...]:
     """Change tables whose rules are others than configured; return their names."""
@@ -17,7 +20,7 @@ def apply(store: Store, config: Config) -> tuple[str, ...]:
     for table in TABLES:
         statements = _changes(table, config, _created(store, table, config))
         for statement in statements:
-            store.command(statement)
+            store.command(statement, settings=_NOT_WAITING)
         if statements:
             changed.append(table.name)
     return tuple(changed)
