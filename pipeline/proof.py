@@ -11,13 +11,13 @@ BY_NAME = {table.name: table for table in TABLES}
 def is_loaded(store: Store, table: Table, partition: int, batch: BatchId, rows: int) -> bool:
     """Say whether a file of a batch is in the store.
 
-    A file becomes one part or nothing, and rows may have grown too old since; in a cluster it
-    becomes a part on each shard, and only all of its rows are proof. In tables that add up, the
-    batch ids of a node only rise, for it loads in order.
+    A file becomes one part or nothing, and rows may have grown too old since; where a cluster
+    spreads loads it becomes a part on each shard, and only all of its rows are proof. In tables
+    that add up, the batch ids of a node only rise, for it loads in order.
     """
     if table.merge is Merge.KEEP:
         found = _number(store, "count()", table, partition, batch)
-        return found == rows if store.is_cluster else found > 0
+        return found == rows if store.spreads_loads else found > 0
     newest = _number(store, "max(batch_id)", table, partition, batch)
     return newest >= batch.pack()
 

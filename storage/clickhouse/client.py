@@ -17,7 +17,8 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from core.schema import Table
 from storage.clickhouse.arrow_stream import BrokenStreamError, frames
-from storage.clickhouse.config import Config
+from storage.clickhouse.config import Config, ShardBy
+from storage.clickhouse.ddl import full_name, held_name
 from storage.clickhouse.endpoints import Endpoint, Role, find_endpoint
 from storage.clickhouse.errors import StoreDownError, StoreError, error_of
 from storage.clickhouse.loading import load_settings, load_statement
@@ -102,8 +103,8 @@ class Store:
         It is sent once. After ``StoreDownError`` it is open whether it was loaded; ``end`` it and
         ask for its batch before loading it again.
         """
-        name = f"{self.endpoint.database}.{table.name}"
-        self.load_named(name, path, columns, query_id=query_id)
+        name = full_name if self.spreads_loads else held_name
+        self.load_named(name(table, self._config), path, columns, query_id=query_id)
 
     def load_named(
         self, name: str, path: Path, columns: Sequence[str], *, query_id: str = ""
@@ -142,9 +143,12 @@ class Store:
         )
 
     @property
-    def is_cluster(self) -> bool:
-        """Say whether tables lie on several servers, so that a load is not one part."""
-        return bool(self._config.cluster)
+    def spreads_loads(self) -> bool:
+        """Say whether a load becomes a part on each shard, instead of one part.
+
+        Of a cluster by exporter, the server that we know takes all that our exporters send.
+        """
+        return bool(self._config.cluster) and self._config.shard_by is not ShardBy.EXPORTER
 
     def is_up(self) -> bool:
         """Say whether the store answers at all."""

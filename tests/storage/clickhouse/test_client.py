@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ import pytest
 
 from core.schema import FLOWS, Table
 from storage.clickhouse.client import Store, open_store
-from storage.clickhouse.config import Config
+from storage.clickhouse.config import Config, ShardBy
 from storage.clickhouse.ddl import create_database, create_table
 from storage.clickhouse.endpoints import Endpoint, find_endpoint
 from storage.clickhouse.errors import StoreDeniedError, StoreDownError, StoreRefusedError
@@ -271,3 +272,23 @@ def test_what_a_killed_store_left_is_not_taken_for_a_store(tmp_path: Path) -> No
     assert find_endpoint(Config(), tmp_path, "loader") is None
     with open_store(Config(), tmp_path, "loader") as again:
         assert again.rows("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("shard_by", "name"),
+    [(ShardBy.EXPORTER, "flows_local"), (ShardBy.LOCAL_ADDRESS, "flows")],
+)
+def test_a_cluster_is_loaded_as_it_is_spread(
+    store: Store, running: RunningStore, shard_by: ShardBy, name: str
+) -> None:
+    """By exporter the server takes a file whole; the other of the two tables stays as it is."""
+    database = f"cluster_{shard_by}"
+    config = replace(CONFIG, url=store.endpoint.url, cluster="one", shard_by=shard_by)
+    config = replace(config, user="loader", password=running.token("loader"), database=database)
+    store.command(f"CREATE DATABASE {database}", in_database=False)
+    for each in ("flows", "flows_local"):
+        store.command(f"CREATE TABLE {database}.{each} AS flowledger.flows", in_database=False)
+    with open_store(config, running.data, "loader") as opened:
+        opened.load(FLOWS, a_file(running.data / "spool" / database, batch=7, rows=9), FLOWS.names)
+        for each in ("flows", "flows_local"):
+            assert opened.rows(f"SELECT count() FROM {each}") == [(9 * (each == name),)]
