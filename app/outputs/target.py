@@ -120,7 +120,7 @@ def _file(path: Path | None) -> Iterator[BinaryIO]:
             with path.open("wb") as file:  # A pipe or a device: there is nothing to replace.
                 yield file
             return
-        with _replacing(path) as file:
+        with replacing(path) as file:
             yield file
     except BrokenPipeError:
         raise
@@ -129,7 +129,7 @@ def _file(path: Path | None) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write beside the file, and put the new one in its place when it is whole and on disk."""
     path = path.resolve()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
