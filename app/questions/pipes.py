@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import polars as pl
@@ -48,10 +49,15 @@ class Pipe:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if error[0] is None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
             self._end()
-        self._stack.__exit__(*error)
+        self._stack.__exit__(kind, error, trace)
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows."""

@@ -1,6 +1,7 @@
 """A store process on a folder of the test's own, and plain HTTP to it."""
 
 import http.client
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +11,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from storage.clickhouse.engine.config import Config
 from storage.clickhouse.engine.process import Running, start
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment of a program of ours, without settings of whoever runs the tests."""
+    kept = {name: text for name, text in os.environ.items() if "FLOWLEDGER" not in name}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @dataclass
