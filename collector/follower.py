@@ -50,12 +50,8 @@ class Follower:
         keep_freed()
         start = Position(*state["position"]) if state else None
         self._reader = JournalReader(data / JOURNAL, start=start)
-        self.decoder = Decoder(
-            config,
-            extra=extra,
-            fetch=self._reader.fetch,
-            history=History(data / FILE_NAME, is_writable=True),
-        )
+        self._history = History(data / FILE_NAME, is_writable=True)
+        self.decoder = Decoder(config, extra=extra, fetch=self._reader.fetch, history=self._history)
         if state:
             self.decoder.restore(state["decoder"])
         self._end = start
@@ -98,6 +94,7 @@ class Follower:
 
     def snapshot(self) -> dict[str, Any]:
         """Return position and decoder state as plain values."""
+        self._history.catch_up()
         end = self._end or Position(0, 0)
         return {
             "position": [end.segment, end.offset],

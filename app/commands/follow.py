@@ -90,6 +90,7 @@ def _follow(
 
     totals = {"batches": 0, "datagrams": 0, "flows": 0}
     pending = Pending()
+    written = follower.position
     due = time.monotonic() + every_s
     while True:
         step = follower.step()
@@ -98,8 +99,11 @@ def _follow(
             _report(step)
         is_last = bool(stopping) or (is_once and step is None)
         is_full = pending.flows >= FLOWS_MAX or time.monotonic() >= due
-        if pending.steps and (is_full or is_last):
+        # What brings nothing but a problem to report may leave the position, which names the
+        # batch, where it was.
+        if follower.position != written and (is_full or is_last):
             _write(journal, follower, lake, pending)
+            written = follower.position
             totals["batches"] += 1
             totals["datagrams"] += pending.datagrams
             totals["flows"] += pending.flows
@@ -114,12 +118,19 @@ def _follow(
 
 def _write(journal: Path, follower: "Follower", lake: "Lake", pending: "Pending") -> None:
     from collector.journal import checkpoint
+    from core.log import get_logger
 
     lake.write(pending, follower.snapshot())
     needed = follower.needed()
     if needed is not None:
-        # Only now may the journal give up what is behind.
-        checkpoint.save(journal, READER, needed)
+        # Only now may the journal give up what is behind. The batch is written and says where to
+        # go on, so a full disk below the journal costs nothing but room until the next checkpoint.
+        try:
+            checkpoint.save(journal, READER, needed)
+        except OSError as error:
+            get_logger(__name__).warning(
+                "journal checkpoint is not written", folder=str(journal), error=error.strerror
+            )
 
 
 def _report(step: "Step") -> None:

@@ -4,6 +4,7 @@ A journal can so be decoded again from any place: the template that describes it
 come hours before that place.
 """
 
+import contextlib
 import json
 from bisect import bisect_right
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 from collector.decoder.streams import Stream
 from collector.decoder.templates import Template, pack, unpack
+from core.log import get_logger
+
+log = get_logger(__name__)
 
 FILE_NAME = "templates.jsonl"
 VERSIONS_MAX = 64  # Layouts kept of one key; the oldest give way.
@@ -25,6 +29,7 @@ class History:
     def __init__(self, path: Path | None = None, *, is_writable: bool = False) -> None:
         self._path = path if is_writable else None
         self._entries = 0
+        self._is_behind = False  # The file lacks something: a full disk has refused it.
         self._since: dict[_Key, list[int]] = {}
         self._templates: dict[_Key, list[Template | None]] = {}
         if path is not None and path.exists():
@@ -41,9 +46,25 @@ class History:
         if self._entries >= ENTRIES_MAX:
             self._halve()
         self._keep(key, now_ns, template)
-        if self._path is not None:
-            with self._path.open("a", encoding="ascii") as file:
-                file.write(_line(key, now_ns, template))
+        if self._is_behind:
+            self.catch_up()
+        elif self._path is not None:
+            try:
+                with self._path.open("a", encoding="ascii") as file:
+                    file.write(_line(key, now_ns, template))
+            except OSError as error:
+                self._fall_behind(error)
+
+    def catch_up(self) -> None:
+        """Write the file anew where the disk has refused something. It never raises for that."""
+        if not self._is_behind or self._path is None:
+            return
+        try:
+            self._rewrite(self._path)
+        except OSError as error:
+            self._fall_behind(error)
+        else:
+            self._is_behind = False
 
     def at(self, stream: Stream, number: int, when_ns: int) -> Template | None:
         """Return the template that was in force at a time."""
@@ -68,13 +89,25 @@ class History:
         for key in keys[: len(keys) // 2 + 1]:
             self._entries -= len(self._since.pop(key))
             del self._templates[key]
-        if self._path is not None:
-            temporary = self._path.with_suffix(".part")
+        self._is_behind = True
+        self.catch_up()
+
+    def _rewrite(self, path: Path) -> None:
+        temporary = path.with_suffix(".part")
+        try:
             with temporary.open("w", encoding="ascii") as file:
                 for key, since in self._since.items():
                     for when_ns, template in zip(since, self._templates[key], strict=True):
                         file.write(_line(key, when_ns, template))
-            temporary.replace(self._path)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def _fall_behind(self, error: OSError) -> None:
+        self._is_behind = True
+        log.warning("template history is not written", file=str(self._path), error=error.strerror)
 
     def _read(self, path: Path) -> None:
         lines = path.read_text("ascii", "replace").splitlines()
@@ -84,7 +117,9 @@ class History:
                 template = unpack(entry["template"]) if "template" in entry else None
                 addr, port, version, domain, number = entry["key"]
             except (ValueError, KeyError, TypeError):
-                continue  # The last line of a process that was killed.
+                # The last line of a process that was killed: another behind it would be lost too.
+                self._is_behind = True
+                continue
             self._keep((addr, port, version, domain, number), entry["since_ns"], template)
 
 

@@ -1,5 +1,6 @@
 """What each reader of a journal still needs: named positions, written atomically."""
 
+import contextlib
 import json
 import os
 import re
@@ -23,7 +24,10 @@ class Checkpoint:
 
 
 def save(journal: Path, name: str, position: Position, extra: dict[str, Any] | None = None) -> None:
-    """Write a reader's checkpoint; after a crash there is either the old or the new one."""
+    """Write a reader's checkpoint; after a crash there is either the old or the new one.
+
+    An OSError leaves the old one in force: retention then keeps more than it must, nothing else.
+    """
     path = _path(journal, name)
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     text = json.dumps(
@@ -32,11 +36,16 @@ def save(journal: Path, name: str, position: Position, extra: dict[str, Any] | N
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.write(fd, text.encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
+        try:
+            os.write(fd, text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     sync_folder(path.parent)
 
 

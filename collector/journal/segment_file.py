@@ -46,16 +46,24 @@ class SegmentFile:
     def create(
         cls, folder: Path, segment: int, *, created_ns: int, opened_ns: int, is_direct: bool
     ) -> Self:
-        """Create the file with its header; leave nothing behind when that fails."""
+        """Create the file with its header; leave nothing behind when that fails.
+
+        It gets its name when the header is in it: a reader that found the name of a file that a
+        full disk then takes away would wait at it, and miss the next one of that name.
+        """
         path = folder / segment_name(segment)
+        temporary = path.with_suffix(".part")
         nonce = secrets.randbits(64)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         made = cls(path, fd, segment=segment, nonce=nonce, opened_ns=opened_ns)
         try:
             made._write(SegmentHeader(segment, nonce, created_ns).pack())
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            temporary.rename(path)
         except OSError:
             os.close(fd)
-            path.unlink()
+            temporary.unlink()
             raise
         if is_direct and hasattr(os, "O_DIRECT"):
             # Not every file system has it; then everything goes through the page cache.

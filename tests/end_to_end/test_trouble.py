@@ -1,5 +1,6 @@
 """A full disk, a frozen decoder, an upgrade: the receiver goes on, and what is lost is counted."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -61,13 +62,14 @@ def test_a_full_disk_is_counted_and_left_behind(
     settings, lake = tmp_path / "flowledger.toml", tmp_path / "lake"
     settings.write_text(SMALL.format(free_min))
     collector = programs.collect(small_disk / "data", "--config", settings)
-    # On a disk of its own, as a decoder that cannot write would stop for its own reasons.
+    # Its batches are on another disk; its checkpoints and templates are on this one.
     follower = programs.start("follow", small_disk / "data", "--out", lake, "--every", "200ms")
     ballast = small_disk / "ballast"
     with numbered.Burst(collector.address, 10_000) as burst:
         time.sleep(0.5)
         ballast.write_bytes(bytes(_free(small_disk) - 500_000))
         collector.wait_for("datagrams are being dropped")
+        _fill(ballast)
         time.sleep(0.7)
         ballast.unlink()
         collector.wait_for("journal writes again")
@@ -75,7 +77,7 @@ def test_a_full_disk_is_counted_and_left_behind(
         sent = burst.stop()
     report = collector.stop()
     kept = numbered.journaled(small_disk / "data" / "journal")
-    wait_until(lambda: batches.datagrams(lake) == len(kept), "everything decoded")
+    follower.wait_until(lambda: batches.datagrams(lake) == len(kept), "everything decoded")
     follower.stop()
     # Received is written or counted, and nothing else is gone.
     drops = report["drops"]
@@ -88,6 +90,13 @@ def test_a_full_disk_is_counted_and_left_behind(
     assert ledger["gap"] == ledger["gap_datagrams_known"] == drops["journal"]
     assert int(batches.health(lake)["dropped_journal"].sum()) == drops["journal"]
     numbered.assert_decoded(lake, kept, records=2)
+
+
+def _fill(ballast: Path) -> None:
+    """Take the last page of the disk: not even a line finds room."""
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4_096))
 
 
 def _free(folder: Path) -> int:

@@ -50,6 +50,14 @@ class Program:
             time.sleep(_LOOK_AGAIN_S)
         return found
 
+    def wait_until(self, is_so: Callable[[], bool], what: str, *, limit_s: float = LIMIT_S) -> None:
+        """Return when it is so; fail when it takes too long, or this program ends before."""
+        deadline = time.monotonic() + limit_s
+        while not is_so():
+            assert self.process.poll() is None, f"{what}: it has ended: {self.said()}"
+            assert time.monotonic() < deadline, f"{what}: not within {limit_s:g} s: {self.said()}"
+            time.sleep(_LOOK_AGAIN_S)
+
     def result(self, *, limit_s: float = LIMIT_S) -> dict[str, Any]:
         """Wait for a good end; return the line of JSON that it printed last."""
         self.process.wait(limit_s)

@@ -195,6 +195,28 @@ def test_history_with_a_torn_last_line_is_read(tmp_path) -> None:
     assert octets(decode(v9(flows(9), sequence=7), decoder=late)) == [9]
 
 
+def test_history_that_a_disk_refuses_is_written_later(tmp_path) -> None:
+    path = tmp_path / "away" / "templates.jsonl"
+    history = History(path, is_writable=True)
+    first = Decoder(Config(), history=history)
+    decode(v9(template9(256, *FLOW)), decoder=first)
+    decode(v9(template9(257, *FLOW), sequence=1), decoder=first)
+    path.parent.mkdir()
+    history.catch_up()
+    for number in (256, 257):
+        late = Decoder(Config(), history=History(path))
+        assert octets(decode(v9(flows(9, template_id=number), sequence=7), decoder=late)) == [9]
+
+
+def test_history_behind_a_torn_line_is_kept(tmp_path) -> None:
+    path = tmp_path / "templates.jsonl"
+    path.write_text('{"key": ["00')
+    first = Decoder(Config(), history=History(path, is_writable=True))
+    decode(v9(template9(256, *FLOW)), decoder=first)
+    late = Decoder(Config(), history=History(path))
+    assert octets(decode(v9(flows(9), sequence=7), decoder=late)) == [9]
+
+
 def test_templates_of_one_stream_are_bounded() -> None:
     decoder = Decoder(Config(templates_per_stream_max=3))
     announced = [e.template(256 + n, FLOW, version=10) for n in range(5)]

@@ -1,15 +1,21 @@
 """A full disk costs datagrams that are counted exactly, and writing goes on when there is room."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from collector.journal import checkpoint
 from collector.journal.config import Config
+from collector.journal.layout import Position
+from collector.journal.reader import JournalReader
+from collector.journal.segment_file import SegmentFile
 from collector.journal.stats import DropCause, Dropped
 from collector.journal.writer import JournalWriter
 from tests.collector.journal.builders import Sent, append, numbered, numbers, read_all
@@ -118,3 +124,45 @@ def test_counters_that_are_dropped_are_not_datagrams(tmp_path: Path) -> None:
         writer.append_counters({"a": 1}, 0)
         append(writer, numbered(2))
     assert (writer.stats.counters_dropped, writer.stats.datagrams_dropped) == (1, 2)
+
+
+def _fill(folder: Path) -> None:
+    with (folder / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4_096))
+
+
+def test_a_checkpoint_on_a_full_disk_leaves_the_old_one(small_disk: Path) -> None:
+    checkpoint.save(small_disk, "decoder", Position(1, 2))
+    _fill(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(small_disk, "decoder", Position(1, 3))
+    kept = checkpoint.load(small_disk, "decoder")
+    assert kept is not None
+    assert kept.position == Position(1, 2)
+    assert [path.name for path in (small_disk / "readers").iterdir()] == ["decoder.json"]
+
+
+def test_a_segment_without_room_for_its_header_never_has_a_name(small_disk: Path) -> None:
+    journal = small_disk / "journal"
+    journal.mkdir()
+    _fill(small_disk)
+    seen: set[str] = set()
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            seen.update(path.name for path in journal.iterdir())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(300):
+            with pytest.raises(OSError, match="No space left"):
+                SegmentFile.create(journal, 7, created_ns=1, opened_ns=1, is_direct=False)
+    finally:
+        is_over.set()
+        watcher.join()
+    assert all(name.endswith(".part") for name in seen)
+    assert not list(journal.iterdir())
+    assert JournalReader(journal).poll() == []
