@@ -1,4 +1,6 @@
-"""Show the main job without a router: receiver, decoder and simulated routers, live.
+"""Show the main job without a router: a whole node and simulated routers, live.
+
+Flows are received, decoded and stored; the screen says where the store answers, and what to ask.
 
 Real routers are welcome beside the simulated ones: point one at this machine, UDP port 2055.
 """
@@ -22,6 +24,7 @@ from core.errors import FlowledgerError, UsageError
 
 if TYPE_CHECKING:
     from app.config import Collector
+    from app.demo.node import DemoNode
     from collector.follower import Follower
 
 EXAMPLE = """\
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C, then stop everything that was started here."""
     from app.config import load_config
+    from app.demo.node import running
     from collector.follower import Follower
 
     _check(args)
@@ -76,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
         simulator = None
         if not args.no_simulator:
             simulator = stack.enter_context(_simulator(args, listen[0]))
+        node = stack.enter_context(running(data))
         follower = stack.enter_context(Follower(data, config.collector.decoder))
         where = ", ".join(listen)
-        _show(follower, stop, simulator, where=where, seconds=args.seconds)
+        _show(follower, stop, simulator, node, where=where, seconds=args.seconds)
     print("demo stopped", file=sys.stderr)
     return 0
 
@@ -198,6 +203,7 @@ def _show(
     follower: "Follower",
     stop: _Stop,
     simulator: _Simulator | None,
+    node: "DemoNode",
     *,
     where: str,
     seconds: float | None,
@@ -215,27 +221,34 @@ def _show(
         "Ctrl-C stops. Point a router here:  /ip/traffic-flow/target/add dst-address=THIS-MACHINE"
     )
     deadline = time.monotonic() + seconds if seconds is not None else None
-    trouble = ""
+    troubles: set[str] = set()
     with ExitStack() as stack:
         live = None
         if console.is_terminal:
-            first = picture(counts, where=where, hint=hint, size=console.size)
+            first = picture(counts, where=where, hints=[hint], size=console.size)
             live = stack.enter_context(Live(first, console=console, auto_refresh=False))
         next_show = time.monotonic()
+        hints = [hint]
         while not stop.is_wanted and (deadline is None or time.monotonic() < deadline):
             while not stop.is_wanted and (step := follower.step()) is not None:
                 counts.add(step)
             time.sleep(0.05)
             if time.monotonic() < next_show:
                 continue
-            if not trouble and simulator is not None:
-                trouble = simulator.last_words()
-                if trouble:
+            for part in (simulator, node):
+                trouble = part.last_words() if part is not None else ""
+                if trouble and trouble not in troubles:
+                    troubles.add(trouble)
                     # Above the picture on a terminal, where it stays when the demo is over.
                     print(trouble, file=sys.stderr)
+            if node.look() and len(hints) == 1:
+                hints += node.questions()
+                if live is None:
+                    console.print("\n".join(hints[1:]), soft_wrap=True)
+            counts.stored = node.stored()
             if live is not None:
                 live.update(
-                    picture(counts, where=where, hint=hint, size=console.size), refresh=True
+                    picture(counts, where=where, hints=hints, size=console.size), refresh=True
                 )
                 next_show += 1 / REFRESHES_PER_SECOND
             else:

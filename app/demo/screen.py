@@ -1,5 +1,6 @@
 """What the demo shows: a picture that is redrawn on a terminal, plain lines elsewhere."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +14,7 @@ from app.demo.counts import Counts
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmp6"}
 VERSIONS = {1: "v1", 5: "v5", 9: "v9", 10: "ipfix"}
 NARROW = 100  # Columns; below, not everything is shown.
-LINES_AROUND = 13  # Panel, titles, heads and the hint.
+LINES_AROUND = 13  # Panel, titles and heads.
 FLOWS_SHOWN_MIN = 3
 UNITS = ("", "k", "M", "G", "T", "P")
 
@@ -26,23 +27,25 @@ def line(counts: Counts) -> str:
         f"{short(datagrams)} datagrams/s  {short(flows)} flows/s  {short(octets * 8, 'bit/s')}  "
         f"in all {totals.flows:,} flows, {short(totals.octets, 'B')} "
         f"from {len(counts.exporters)} routers, "
-        f"{totals.dropped} dropped, {totals.problems} problems"
+        f"{counts.stored:,} rows stored, {totals.dropped} dropped, {totals.problems} problems"
     )
 
 
-def picture(counts: Counts, *, where: str, hint: str, size: tuple[int, int]) -> RenderableType:
+def picture(
+    counts: Counts, *, where: str, hints: Sequence[str], size: tuple[int, int]
+) -> RenderableType:
     """Return the whole screen, for a terminal of so many columns and lines.
 
     All that comes from outside is Text: as markup, `:100:` in an IPv6 address is an emoji.
     """
     width, height = size
     title = Text(f"Flowledger, listening on {where}")
-    rows = max(FLOWS_SHOWN_MIN, height - len(counts.exporters) - LINES_AROUND)
+    rows = max(FLOWS_SHOWN_MIN, height - len(counts.exporters) - len(hints) - LINES_AROUND)
     return Group(
         Panel(Text(line(counts)), title=title, title_align="left"),
         _exporters(counts),
         _recent(counts, rows, is_narrow=width < NARROW),
-        Text(hint, style="dim"),
+        Text("\n".join(hints), style="dim", overflow="fold"),
     )
 
 

@@ -24,7 +24,9 @@ def drawn(width: int, height: int = 40) -> str:
         file=io.StringIO(), width=width, force_terminal=True, emoji=False, markup=False
     )
     with console.capture() as captured:
-        console.print(picture(counts, where="[::]:100:2055", hint="Ctrl-C", size=(width, height)))
+        console.print(
+            picture(counts, where="[::]:100:2055", hints=["Ctrl-C"], size=(width, height))
+        )
     return captured.get()
 
 

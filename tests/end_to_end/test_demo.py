@@ -11,7 +11,10 @@ import pytest
 
 from tests.support.programs import Programs, wait_until
 
-TOTAL = re.compile(r"in all ([\d,]+) flows, .* from (\d+) routers, (\d+) dropped, (\d+) problems")
+TOTAL = re.compile(
+    r"in all ([\d,]+) flows, .* from (\d+) routers, [\d,]+ rows stored, (\d+) dropped, "
+    r"(\d+) problems"
+)
 
 
 def totals(said: str) -> list[tuple[int, ...]]:
