@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.crash_points import crash_point
 from core.log import get_logger
 from core.metrics import Metrics
-from core.schema import Table
+from core.schema import FLOWS, Table
 from pipeline.batch_ids import PIECE_MAX
 from pipeline.cuts import Cut, Cuts
 from pipeline.proof import BY_NAME, is_loaded
@@ -40,6 +40,7 @@ class Condition:
     state: str = "loading"
     why: str = ""
     rows_loaded: int = 0
+    flows_loaded: int = 0
 
 
 class Loader:
@@ -225,6 +226,8 @@ class Loader:
     def _took(self, table: Table, rows: int) -> None:
         self._rows.add(rows, table=table.name)
         self.condition.rows_loaded += rows
+        if table is FLOWS:
+            self.condition.flows_loaded += rows
 
     def _connected(self) -> Store:
         if self._store is None:

@@ -83,7 +83,7 @@ class Pipeline:
         self._gatherer: Gatherer | None = None
         self._loader: Loader | None = None
         self._trouble = ""
-        self._rows_loaded = 0  # By loaders that are gone.
+        self._rows_loaded = self._flows_loaded = 0  # By loaders that are gone.
         self._declare_gauges()
 
     def run(self, is_stopping: Callable[[], bool], teller: Teller) -> None:
@@ -152,6 +152,7 @@ class Pipeline:
                 ending.set()
                 thread.join()
                 self._rows_loaded += loader.condition.rows_loaded
+                self._flows_loaded += loader.condition.flows_loaded
                 self._gatherer = self._loader = None
         if failures:
             raise failures[0]
@@ -210,6 +211,7 @@ class Pipeline:
             "lag_s": round(self._lag_s(waiting, gatherer), 3),
             "lag_octets": behind + self.spool.octets,
             "rows_loaded": self._rows_loaded + (condition.rows_loaded if condition else 0),
+            "flows_loaded": self._flows_loaded + (condition.flows_loaded if condition else 0),
             "spool_octets": self.spool.octets,
             "spool_octets_max": self._config.spool_size_max,
             "batches_waiting": len(waiting),

@@ -59,7 +59,7 @@ class Counts:
 
     clock: Clock
     totals: Totals = field(default_factory=Totals)
-    stored: int = 0  # Rows that are in the store.
+    stored: int = 0  # Flows that are in the store.
     exporters: dict[tuple[str, int, int], ExporterCounts] = field(default_factory=dict)
     recent: deque[RecentFlow] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
     _past: deque[tuple[int, int, int, int]] = field(default_factory=deque)

@@ -43,8 +43,8 @@ class DemoNode:
         return bool(self.gateway)
 
     def stored(self) -> int:
-        """Return how many rows the pipeline has loaded."""
-        return int(read_run_file(self.data, "pipeline").get("rows_loaded", 0))
+        """Return how many flows the pipeline has loaded."""
+        return int(read_run_file(self.data, "pipeline").get("flows_loaded", 0))
 
     def last_words(self) -> str:
         """Say why it has ended; nothing while it runs."""

@@ -27,7 +27,7 @@ def line(counts: Counts) -> str:
         f"{short(datagrams)} datagrams/s  {short(flows)} flows/s  {short(octets * 8, 'bit/s')}  "
         f"in all {totals.flows:,} flows, {short(totals.octets, 'B')} "
         f"from {len(counts.exporters)} routers, "
-        f"{counts.stored:,} rows stored, {totals.dropped} dropped, {totals.problems} problems"
+        f"{counts.stored:,} flows stored, {totals.dropped} dropped, {totals.problems} problems"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.programs import Programs, wait_until
 
 TOTAL = re.compile(
-    r"in all ([\d,]+) flows, .* from (\d+) routers, [\d,]+ rows stored, (\d+) dropped, "
+    r"in all ([\d,]+) flows, .* from (\d+) routers, [\d,]+ flows stored, (\d+) dropped, "
     r"(\d+) problems"
 )
 
