@@ -109,16 +109,17 @@ class Flowledger(_Ending):
 
 
 class Nfcapd(_Ending):
-    """Debian's nfcapd, files uncompressed and not synced, as it comes or with a large buffer."""
+    """Debian's nfcapd, files not synced, uncompressed or with LZ4, its own or a large buffer."""
 
     counts = "flows"
 
-    def __init__(self, folder: Path, *, buffer: int | None) -> None:
+    def __init__(self, folder: Path, *, buffer: int | None, has_lz4: bool = False) -> None:
         self._flows = folder / "flows"
         self._flows.mkdir()
         self.port = free_port()
         command = ["nfcapd", "-b", "127.0.0.1", "-p", str(self.port), "-t", "3600"]
         command += ["-w", str(self._flows)] + (["-B", str(buffer)] if buffer else [])
+        command += ["-y"] if has_lz4 else []
         self._log = folder / "nfcapd.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 STORAGE = FOLDER.parent / ".benchmarks"
 RESULTS = FOLDER / "RESULTS.md"
 OBSTACLES = FOLDER / "obstacles.toml"
-ORDER = ("decode", "receive", "pipeline", "output")
+ORDER = ("decode", "receive", "pipeline", "output", "stored")
 PROFILED = 8
 INTRODUCTION = (
     "Written by `./flowledger bench` from its saved runs; no figure here is typed by hand. How it "

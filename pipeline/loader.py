@@ -37,7 +37,7 @@ class StoppedError(Exception):
 class Condition:
     """How loading goes; other threads read it."""
 
-    state: str = "loading"
+    state: str = "connecting"
     why: str = ""
     rows_loaded: int = 0
     flows_loaded: int = 0
@@ -101,9 +101,10 @@ class Loader:
         while self._store is None and not self._is_stopping():
             try:
                 self._connected()
-                self._failures = 0
             except StoreError as error:
                 self._pause(error)
+        self._failures = 0
+        self.condition.state, self.condition.why = "loading", ""
 
     def load(self, batch: Batch) -> None:
         """Load one batch and let it go."""

@@ -134,7 +134,7 @@ def _roles(
             ("app.node.loading", *folder),
             data=data,
             environ=environ,
-            is_ready=roles.says_its_pid(data, "pipeline"),
+            is_ready=roles.loads(data),
         ),
         "web": roles.ChildRole(
             "web",

@@ -18,6 +18,7 @@ from core.run_files import read_run_file, run_file_stamp
 
 ROOT = Path(__file__).parents[2]
 _TETHER = Path(__file__).with_name("tether.py")
+_STORE_WAIT_S = 20.0
 RECEIVER, STORE, PIPELINE, WEB = "receiver", "store", "pipeline", "web"
 NAMES = (RECEIVER, STORE, PIPELINE, WEB)
 
@@ -190,6 +191,23 @@ class ReceiverRole:
 def says_its_pid(data: Path, name: str) -> Callable[[int], bool]:
     """Return a check: the process is ready when its run file is its own."""
     return lambda pid: read_run_file(data, name).get("pid") == pid
+
+
+def loads(data: Path) -> Callable[[int], bool]:
+    """Return a check: the pipeline is ready when it loads, or has waited for the store a while.
+
+    A store that stays away is no reason to call the node unstarted: the spool takes what comes.
+    """
+    began: dict[int, float] = {}
+
+    def check(pid: int) -> bool:
+        since = began.setdefault(pid, time.monotonic())
+        said = read_run_file(data, PIPELINE)
+        if said.get("pid") != pid:
+            return False
+        return said.get("state") == "loading" or time.monotonic() - since > _STORE_WAIT_S
+
+    return check
 
 
 def answers(data: Path) -> Callable[[int], bool]:
