@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -123,20 +123,30 @@ class Programs:
         collector.target = collector.wait_for(r"receiver listening on=(\S+)")[1]
         return collector
 
+    def load(self, data: Path, *options: object, crash_at: str = "", **settings: str) -> Program:
+        """Start the pipeline of a data folder, to be killed at a named point if one is given."""
+        environ = {f"FLOWLEDGER_{name.upper()}": text for name, text in settings.items()}
+        environ["FLOWLEDGER_TEST_CRASH_AT"] = crash_at
+        arguments = ["--data", str(data), *map(str, options)]
+        return self._keep(Program(*self._spawn(arguments, "app.node.loading", environ)))
+
     def _keep(self, program: Program) -> Program:
         self._started.append(program)
         return program
 
-    def _spawn(self, arguments: list[str]) -> tuple[subprocess.Popen[bytes], Path, Path]:
+    def _spawn(
+        self, arguments: list[str], module: str = "app", extra: Mapping[str, str] | None = None
+    ) -> tuple[subprocess.Popen[bytes], Path, Path]:
         number = len(self._started)
-        out = self._folder / f"{number}-{arguments[0]}.out"
-        err = self._folder / f"{number}-{arguments[0]}.err"
+        name = arguments[0] if module == "app" else module
+        out = self._folder / f"{number}-{name}.out"
+        err = self._folder / f"{number}-{name}.err"
         environ = {key: value for key, value in os.environ.items() if "FLOWLEDGER" not in key}
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "app", *arguments],
+                [sys.executable, "-P", "-m", module, *arguments],
                 cwd=ROOT,
-                env={**environ, "PYTHONPATH": str(ROOT)},
+                env={**environ, "PYTHONPATH": str(ROOT), **(extra or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

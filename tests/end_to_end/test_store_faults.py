@@ -1,0 +1,253 @@
+"""From the journal into the store while processes are killed: exactly once, and exactly the truth.
+
+The simulator knows what its subscribers moved. Whatever happens on the way, the rollups say the
+same to the octet.
+"""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from core.directions import LABELS
+from pipeline.batch_ids import BatchId
+from simulator.isp import Isp
+from simulator.profile import Profile
+from storage.clickhouse.client import Store, open_store
+from storage.clickhouse.engine.config import Config as EngineConfig
+from storage.clickhouse.errors import StoreRefusedError
+from tests.support import spooled
+from tests.support.journals import write_journal
+from tests.support.programs import Program, Programs, wait_until
+from tests.support.stores import RunningStore
+
+OURS = '["100.64.0.0/10", "198.18.0.0/15", "203.0.113.0/24", "2001:db8::/32"]'
+SETTINGS = f"""
+[pipeline]
+networks = {OURS}
+batch_rows_max = 500
+retry_max = "300ms"
+"""
+DURATION_S = 400
+_NO_TABLES = {60, 81}  # UNKNOWN_TABLE, UNKNOWN_DATABASE
+KEYS = ["address", "direction", "bin_at"]
+POINTS = (
+    *("spool-files-written", "spool-before-rename", "spool-renamed", "load-before:2"),
+    *("load-after", "load-after:2", "load-file-done:2", "spool-state-moved", "spool-released"),
+)
+
+
+@dataclass
+class Traffic:
+    """A journal, and the truth about it."""
+
+    data: Path
+    settings: Path
+    datagrams: int
+    usage: pl.DataFrame
+
+    def is_done(self, store: Store) -> bool:
+        """Say whether every datagram is in the ledger of the store, and no batch waits."""
+        try:
+            is_loaded = self.loaded(store) >= self.datagrams
+            return is_loaded and not any((self.data / "spool").glob("0*"))
+        except StoreRefusedError as error:
+            if error.code not in _NO_TABLES:
+                raise
+            return False
+
+    @staticmethod
+    def loaded(store: Store) -> int:
+        return int(store.rows("SELECT sum(datagrams) FROM exporter_health")[0][0])
+
+    def check(self, store: Store) -> None:
+        """Compare the store with the truth."""
+        assert self.loaded(store) == self.datagrams
+        for table in ("rollup_5m", "rollup_1h"):
+            every = "5 MINUTE" if table == "rollup_5m" else "1 HOUR"
+            found = store.frame(
+                "SELECT local_addr::String AS address, direction, "
+                "toUnixTimestamp(bin_at) AS bin_at, "
+                "sum(octets)::Int64 AS octets, sum(packets)::Int64 AS packets "
+                f"FROM {table} WHERE direction IN (1, 2) "
+                "GROUP BY ALL HAVING octets != 0 OR packets != 0"
+            )
+            shown = found.with_columns(
+                pl.col("address").str.strip_prefix("::ffff:"),
+                pl.col("direction").replace_strict(dict(enumerate(LABELS)), return_dtype=pl.String),
+                (pl.col("bin_at").cast(pl.Int64) * 1_000).cast(pl.Datetime("ms", "UTC")),
+            )
+            told = self.usage.with_columns(
+                pl.col("bin_at").dt.truncate("5m" if "MINUTE" in every else "1h")
+            )
+            told = told.group_by(KEYS).agg(pl.col("octets", "packets").sum())
+            assert_frame_equal(shown.select(told.columns).sort(KEYS), told.sort(KEYS))
+        rows = store.rows("SELECT count(), uniqExact(journal_segment, journal_offset) FROM flows")
+        records = int(store.rows("SELECT sum(flows) FROM exporter_health")[0][0])
+        assert rows[0][0] == records == store.rows("SELECT sum(flows) FROM rollup_1h")[0][0]
+
+
+@pytest.fixture(scope="module")
+def isp_journal(tmp_path_factory) -> Traffic:
+    folder = tmp_path_factory.mktemp("journal")
+    start = datetime.now(UTC).replace(minute=57, second=0, microsecond=0) - timedelta(hours=5)
+    profile = Profile(
+        subscribers=150,
+        start_ms=int(start.timestamp() * 1_000),
+        # Their stamps are exact from the first datagram on, whatever is decoded again.
+        versions=("v5", "v9"),
+    )
+    isp = Isp(profile, 5)
+    datagrams = write_journal(folder, isp, DURATION_S)
+    settings = folder / "flowledger.toml"
+    settings.write_text(SETTINGS)
+    usage = isp.truth.usage().filter((pl.col("octets") != 0) | (pl.col("packets") != 0))
+    return Traffic(folder, settings, datagrams, usage)
+
+
+@pytest.fixture
+def traffic(isp_journal: Traffic, tmp_path: Path) -> Traffic:
+    """Return the same journal in a folder of the test's own."""
+    data = tmp_path / "data"
+    (data / "journal").mkdir(parents=True)
+    for path in (isp_journal.data / "journal").iterdir():
+        if path.is_file():
+            (data / "journal" / path.name).hardlink_to(path)
+    return Traffic(data, isp_journal.settings, isp_journal.datagrams, isp_journal.usage)
+
+
+def load(programs: Programs, traffic: Traffic, crash_at: str = "", **settings: str) -> Program:
+    return programs.load(traffic.data, "--config", traffic.settings, crash_at=crash_at, **settings)
+
+
+@pytest.fixture
+def store(traffic: Traffic) -> Iterator[Store]:
+    with (
+        RunningStore(traffic.data),
+        open_store(spooled.STORE, traffic.data, "loader") as opened,
+    ):
+        yield opened
+
+
+def run_file(traffic: Traffic) -> dict:
+    try:
+        return json.loads((traffic.data / "run" / "pipeline.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def test_rollups_in_the_store_are_the_truth(programs, traffic, store):
+    pipeline = load(programs, traffic)
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    pipeline.send(signal.SIGTERM)
+    assert pipeline.process.wait(30) == 0, pipeline.said()
+    traffic.check(store)
+    assert run_file(traffic) == {}
+    left = sorted(path.name for path in (traffic.data / "spool").iterdir())
+    assert left == ["lock", "state"]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(POINTS[::3], id="some"),
+        pytest.param(POINTS, id="all", marks=pytest.mark.full),
+    ],
+)
+def test_a_kill_at_any_step_loses_and_doubles_nothing(programs, traffic, store, points):
+    for point in points:
+        pipeline = load(programs, traffic, crash_at=point)
+        assert pipeline.process.wait(60) == -signal.SIGKILL, (point, pipeline.said())
+    load(programs, traffic)
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    traffic.check(store)
+    numbers = [
+        BatchId.unpack(batch).number
+        for (batch,) in store.rows("SELECT DISTINCT batch_id FROM flows")
+    ]
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
+def test_a_killed_store_is_waited_for_and_has_everything_once(programs, traffic, kills):
+    pick = random.Random(kills)
+    pipeline = None
+    running = RunningStore(traffic.data)
+    try:
+        pipeline = load(programs, traffic)
+        for _ in range(kills):
+            time.sleep(pick.uniform(0.3, 1.5))
+            running.running.process.kill()
+            running.running.stop()
+            time.sleep(pick.uniform(0, 0.5))
+            running = RunningStore(traffic.data, EngineConfig(listen="127.0.0.1:0"))
+        with open_store(spooled.STORE, traffic.data, "loader") as store:
+            wait_until(lambda: traffic.is_done(store), "everything loaded")
+            traffic.check(store)
+    finally:
+        if pipeline is not None:
+            pipeline.kill()
+        running.running.stop()
+
+
+def test_without_a_store_batches_wait_and_the_run_file_says_why(programs, traffic):
+    pipeline = load(programs, traffic)
+    wait_until(lambda: "does not run" in run_file(traffic).get("why", ""), "it says why")
+    assert run_file(traffic)["state"] == "waiting for the store"
+    with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
+        wait_until(lambda: traffic.is_done(store), "everything loaded")
+        wait_until(lambda: not run_file(traffic).get("why"), "it says no more")
+        traffic.check(store)
+    pipeline.send(signal.SIGTERM)
+    assert pipeline.process.wait(30) == 0
+
+
+def test_a_full_spool_holds_decoding_back(programs, traffic, store):
+    load(programs, traffic, PIPELINE__SPOOL_SIZE_MAX="1KiB")
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    traffic.check(store)
+
+
+def test_a_damaged_batch_is_decoded_again(programs, traffic, store):
+    pipeline = load(programs, traffic, crash_at="load-before")
+    pipeline.process.wait(60)
+    batch = next((traffic.data / "spool").glob("0*"))
+    (batch / "manifest.json").write_text("{}")
+    load(programs, traffic)
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    traffic.check(store)
+    assert (traffic.data / "quarantine" / f"batch-{batch.name}").is_dir()
+
+
+def test_a_damaged_batch_that_is_partly_loaded_is_refused(programs, traffic, store):
+    pipeline = load(programs, traffic, crash_at="load-after:2")
+    pipeline.process.wait(60)
+    batch = min((traffic.data / "spool").glob("0*"))
+    (batch / "manifest.json").write_text("{}")
+    pipeline = load(programs, traffic)
+    assert pipeline.process.wait(60) == 1
+    assert "part of it is in the store" in pipeline.said()
+
+
+def test_a_node_id_that_another_uses_is_refused(programs, traffic, store, tmp_path):
+    load(programs, traffic)
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    other = tmp_path / "other"
+    (other / "journal").mkdir(parents=True)
+    endpoint = store.endpoint
+    pipeline = programs.load(
+        other,
+        STORE__URL=endpoint.url,
+        STORE__USER=endpoint.user,
+        STORE__PASSWORD=endpoint.password,
+    )
+    assert pipeline.process.wait(60) == 1
+    assert "give this node a pipeline.node_id" in pipeline.said()
