@@ -24,23 +24,23 @@ def sheet_of(columns: Columns, fields: tuple[Field, ...]) -> Sheet:
     texts: list[tuple[NDArray[Any], Coded]] = []
     for field in fields:
         if field.form is Form.JSON:
-            coded = extra_coded(columns.extra, columns.count)
-            if coded is not None and order is not None:
-                coded = Coded(coded.numbers[order], coded.texts)
-            values.append(coded)
+            extra = extra_coded(columns.extra, columns.count)
+            if extra is not None and order is not None:
+                extra = Coded(extra.numbers[order], extra.texts)
+            values.append(extra)
             continue
         kind = columns.table.by_name[field.name].kind
         narrow = columns.ipv4(field.name)
         array = columns[field.name] if narrow is None else narrow
-        is_same = _is_same(array)
-        if is_same:
+        is_constant = is_same(array)
+        if is_constant:
             array = np.broadcast_to(array[:1].copy(), columns.count)
         elif order is not None:
             array = array[order]
         if field.form is not Form.TEXT:
             values.append(array)
         else:
-            values.append(_coded(array, kind, texts, is_same=is_same))
+            values.append(coded(array, kind, texts, is_constant=is_constant))
     return Sheet(fields, columns.count, tuple(values))
 
 
@@ -66,7 +66,7 @@ def _arrival_order(columns: Columns) -> NDArray[Any] | None:
     segment, offset = columns["journal_segment"], columns["journal_offset"]
     if columns.count < 2:
         return None
-    if not _is_same(segment):
+    if not is_same(segment):
         return np.lexsort((offset, segment))
     steps = np.diff(offset.view(np.int64))
     if (steps >= 0).all():
@@ -78,7 +78,7 @@ def _arrival_order(columns: Columns) -> NDArray[Any] | None:
     return np.argsort(offset, kind="stable")
 
 
-def _is_same(array: NDArray[Any]) -> bool:
+def is_same(array: NDArray[Any]) -> bool:
     """Say whether all rows have one value."""
     if array.strides == (0,) or len(array) == 1:
         return True
@@ -92,17 +92,20 @@ def _words(addresses: NDArray[Any]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, 2)
 
 
-def _coded(
-    array: NDArray[Any], kind: Kind, known: list[tuple[NDArray[Any], Coded]], *, is_same: bool
+def coded(
+    array: NDArray[Any], kind: Kind, known: list[tuple[NDArray[Any], Coded]], *, is_constant: bool
 ) -> Coded:
-    """Number the distinct addresses or MACs of a column and write each once."""
-    if is_same:
+    """Number the distinct addresses or MACs of a column and write each once.
+
+    ``known`` gathers the columns of one sheet, of which several may be equal.
+    """
+    if is_constant:
         texts, null = _texts_of(array[:1], kind)
         return Coded(np.broadcast_to(np.zeros((), np.int32), len(array)), texts, null)
     # Routers without translation repeat the addresses in the fields for translated ones.
-    for other, coded in known:
+    for other, found in known:
         if other.dtype == array.dtype and _are_equal(other, array):
-            return coded
+            return found
     if kind is Kind.MAC:
         numbers, picks = factorise(array)
     elif array.dtype == NARROW:
@@ -115,9 +118,9 @@ def _coded(
             numbers, picks = factorise(np.ascontiguousarray(first), second)
         else:
             numbers, picks = factorise(second)
-    coded = Coded(numbers.view(np.int32), *_texts_of(array[picks], kind))
-    known.append((array, coded))
-    return coded
+    made = Coded(numbers.view(np.int32), *_texts_of(array[picks], kind))
+    known.append((array, made))
+    return made
 
 
 def _are_equal(left: NDArray[Any], right: NDArray[Any]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.outputs.sheet import Coded
-from app.outputs.text import Octets, Texts, time_matrix
+from app.outputs.text import Octets, Texts, texts_of, time_matrix
 
 _BLOCK_OCTETS = 2 << 20  # The lines under work fit into a processor's cache.
 _TABLE_OCTETS = 8 << 20
@@ -65,6 +65,16 @@ class NumberCells:
             else:
                 seen = limb > 0
             view[:, place] = (last_table if place == self._limbs - 1 else table)[index]
+
+
+def number_cells(numbers: NDArray[Any]) -> "NumberCells | TextCells":
+    """Return cells for numbers of which some may be below zero."""
+    if numbers.dtype.kind == "u" or not len(numbers) or int(numbers.min()) >= 0:
+        return NumberCells(numbers)
+    # Corrections are few and far between, and so are the distinct values of a batch.
+    distinct, places = np.unique(numbers, return_inverse=True)
+    texts = texts_of([str(number) for number in distinct.tolist()])
+    return TextCells(Coded(places.astype(np.int32), texts))
 
 
 class TimeCells:

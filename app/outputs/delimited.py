@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble
+from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble, number_cells
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values, first_row, is_constant
 from app.outputs.text import Texts, texts_of
 
@@ -83,4 +83,4 @@ def _cells(field: Field, values: Values) -> NumberCells | TextCells | TimeCells:
         return TextCells(Coded(values.numbers, safe_texts(values.texts), values.null))
     if field.form is Form.TIME:
         return TimeCells(np.ascontiguousarray(values), none=b"")
-    return NumberCells(values)
+    return number_cells(values)

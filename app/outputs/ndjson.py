@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble
+from app.outputs.cells import NumberCells, Piece, TextCells, TimeCells, assemble, number_cells
 from app.outputs.sheet import Coded, Field, Form, Sheet, Values, first_row, is_constant
 
 
@@ -58,4 +58,4 @@ def _cells(field: Field, values: Values) -> NumberCells | TextCells | TimeCells:
         return TextCells(values, before=b'"', after=b'"', none=b"null")
     if field.form is Form.TIME:
         return TimeCells(np.ascontiguousarray(values), quote=b'"', none=b"null")
-    return NumberCells(values)
+    return number_cells(values)

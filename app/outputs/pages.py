@@ -101,6 +101,8 @@ def _encode_numbers(numbers: NDArray[Any], count: int, code: str) -> Chunk:
     if numbers.strides == (0,):
         return _one_value(numbers, count, code, b"")
     high = int(numbers.max())
+    if numbers.dtype.kind == "i" and int(numbers.min()) < 0:
+        high = _TABLE_MAX  # A number below zero has no place in a table.
     if high < 256:
         # All values up to the highest are the dictionary, so that a number is its own place.
         return Chunk(

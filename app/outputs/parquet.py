@@ -21,6 +21,7 @@ _UNCOMPRESSED, _ZSTD = 0, 6
 _LEVEL = 1
 _UTF8, _TIMESTAMP_MILLIS = 0, 9
 _UNSIGNED = {1: 11, 2: 12, 4: 13, 8: 14}
+_SIGNED = {1: 15, 2: 16, 4: 17, 8: 18}
 _COMPRESSED_MIN = 512
 
 
@@ -151,9 +152,11 @@ def _element(field: Field) -> Value:
         timestamp = struct((1, boolean(is_true=True)), (2, milliseconds))
         parts += [(6, i32(_TIMESTAMP_MILLIS)), (10, struct((8, timestamp)))]
     else:
-        size = np.dtype(field.code).itemsize
-        integer = struct((1, i8(size * 8)), (2, boolean(is_true=False)))
-        parts += [(6, i32(_UNSIGNED[size])), (10, struct((10, integer)))]
+        code = np.dtype(field.code)
+        size, is_signed = code.itemsize, code.kind == "i"
+        integer = struct((1, i8(size * 8)), (2, boolean(is_true=is_signed)))
+        names = _SIGNED if is_signed else _UNSIGNED
+        parts += [(6, i32(names[size])), (10, struct((10, integer)))]
     return struct(*parts)
 
 

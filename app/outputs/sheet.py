@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from app.outputs.text import Texts
-from core.schema import Kind, Stage, Table
+from core.schema import Column, Kind, Stage, Table
 
 _JOURNAL = ("journal_segment", "journal_offset")
 
@@ -19,6 +19,14 @@ class Form(Enum):
     TIME = auto()  # Milliseconds since 1970, 0 for none.
     TEXT = auto()
     JSON = auto()  # Text that is a JSON object.
+
+
+_FORMS = {
+    Kind.TIME_S: Form.TIME,
+    Kind.TIME_MS: Form.TIME,
+    Kind.IP: Form.TEXT,
+    Kind.MAC: Form.TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +79,18 @@ _OPTIONS_JOURNAL = (
 
 def table_fields(table: Table, *, has_journal: bool) -> tuple[Field, ...]:
     """Return the fields of a table that are known once it is decoded."""
-    forms = {Kind.TIME_MS: Form.TIME, Kind.IP: Form.TEXT, Kind.MAC: Form.TEXT}
     columns = [
-        Field(
-            column.name,
-            forms.get(column.kind, Form.NUMBER),
-            column.doc,
-            column.unit,
-            column.kind.numpy_code,
-        )
+        column_field(column)
         for column in table.at(Stage.DATAGRAM, Stage.RECORD)
         if has_journal or column.name not in _JOURNAL
     ]
     return (*columns, EXTRA)
+
+
+def column_field(column: Column) -> Field:
+    """Return a column of a table as a field."""
+    form = _FORMS.get(column.kind, Form.NUMBER)
+    return Field(column.name, form, column.doc, column.unit, column.kind.numpy_code)
 
 
 def options_fields(*, has_journal: bool) -> tuple[Field, ...]:

@@ -16,11 +16,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "compression": ("core/zstd",),  # In the standard library from 3.14.
     "chdb": ("storage/clickhouse/engine",),
     "clickhouse_connect": ("storage/clickhouse/client",),
+    "cryptography": ("app/exports",),  # Signatures.
     "lark": ("storage/clickhouse/filters",),
     "lz4": ("storage/clickhouse/engine",),
     "numba": ("pipeline",),  # A few loops, compiled.
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
+    "pyarrow": ("app/exports/arrow",),  # Arrow files, and the schema in Parquet's.
     "rich": ("app",),
     "urllib3": ("storage/clickhouse/client",),  # Its errors, which the client library lets through.
     "uvicorn": ("app", "storage/clickhouse/engine"),

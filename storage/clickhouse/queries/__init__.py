@@ -8,6 +8,14 @@ from storage.clickhouse.queries.dividing import (
     distinct,
     sankey,
 )
+from storage.clickhouse.queries.extracts import (
+    Extract,
+    Survey,
+    extract,
+    slices,
+    summed_columns,
+    survey,
+)
 from storage.clickhouse.queries.loss import Loss, loss, loss_by_exporter
 from storage.clickhouse.queries.planning import Asks, Plan, Question, plan
 from storage.clickhouse.queries.records import Page, records
@@ -26,6 +34,7 @@ __all__ = [
     "Compared",
     "Dimension",
     "Evidence",
+    "Extract",
     "Granules",
     "Labels",
     "Loss",
@@ -39,12 +48,14 @@ __all__ = [
     "Scope",
     "Series",
     "Sums",
+    "Survey",
     "Told",
     "Top",
     "Totals",
     "breakdown",
     "compare",
     "distinct",
+    "extract",
     "granules",
     "loss",
     "loss_by_exporter",
@@ -52,7 +63,10 @@ __all__ = [
     "records",
     "sankey",
     "series",
+    "slices",
     "step_for",
+    "summed_columns",
+    "survey",
     "top",
     "totals",
     "who",
