@@ -99,14 +99,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, prefix: str) -> list[Path]:
-    """Take away partial files that a process left when it was killed; return them."""
+    """Take away partial files that a process left when it was killed; return them.
+
+    Refuses when a process still writes one: two exports to one place would mix their files.
+    """
     gone = []
     for path in sorted(folder.glob(f".*{_PART}")):
         if not path.name.startswith(f".{prefix}"):
             continue
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            # Whoever still writes holds it.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FlowledgerError(
+                    f"{path} is still being written by another export; wait for it, "
+                    "or choose another place"
+                ) from error
             path.unlink()
             gone.append(path)
     return gone
