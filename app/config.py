@@ -4,29 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.config_file import OTHER_VARIABLES, config_file
 from app.node.config import Config as NodeConfig
 from collector.config import Config as DecoderConfig
 from collector.journal.config import Config as JournalConfig
 from collector.receiver.config import Config as ReceiverConfig
 from core import log
 from core.config import environment, load, read, section
-from core.errors import FlowledgerError
 from pipeline.config import Config as PipelineConfig
 from storage.clickhouse.config import Config as StoreConfig
 
 LogConfig = log.Config  # Its own name, for a field called `log` hides the module.
-
-DEFAULT_FILE = Path("flowledger.toml")
-FILE_VARIABLE = "FLOWLEDGER_CONFIG"
-# What variables that are no settings begin with: of the program itself, and of its tests.
-OTHER_VARIABLES = (
-    FILE_VARIABLE,
-    "FLOWLEDGER_CORPUS",
-    "FLOWLEDGER_EXAMPLES",
-    "FLOWLEDGER_FEATURES",
-    "FLOWLEDGER_FUZZ_",
-    "FLOWLEDGER_TEST_",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +51,3 @@ def load_config(path: Path | None = None, *, overrides: Mapping[str, str] | None
         config = load(Config, environ=environ, known=OTHER_VARIABLES)
     log.configure(config.log)
     return config
-
-
-def config_file(path: Path | None = None) -> Path | None:
-    """Return the file that ``load_config`` reads, None when there is none."""
-    if path is None and (named := environment().get(FILE_VARIABLE)):
-        path = Path(named)
-    if path is None:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    if path.is_dir():
-        raise FlowledgerError(f"{path} is a folder; name the configuration file in it")
-    if not path.exists():
-        raise FlowledgerError(f"there is no configuration file {path}; create it or name another")
-    return path

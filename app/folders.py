@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.config import Config
+    from app.questions.settings import Settings
 
 
 def named_folder(text: str) -> Path:
@@ -15,6 +16,6 @@ def named_folder(text: str) -> Path:
     return Path(text)
 
 
-def data_folder(given: Path | None, config: "Config") -> Path:
+def data_folder(given: Path | None, config: "Config | Settings") -> Path:
     """Return the data folder: as given, or as configured."""
     return given if given is not None else Path(config.node.data)

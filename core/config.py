@@ -106,18 +106,23 @@ def load(
     prefix: str = "",
     source: str = "the configuration",
     known: Sequence[str] | None = None,
+    others: Sequence[str] = (),
 ) -> _T:
     """Build a tree from TOML and environment; ``ConfigurationError`` names every mistake.
 
     ``prefix`` ("log.") says where the tree stands in the whole one; then ``text`` is its table.
     ``known`` names variables that are no settings; if given, all others must be settings.
+    ``others`` are tables that belong to the whole but not to this tree; they are not looked into.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError((f"{source} is not TOML: {error}",)) from error
+    table = {key: value for key, value in table.items() if key not in others}
     paths = list(_paths(tree, prefix))
-    builder = _Builder(_overrides(paths, environ or {}, known))
+    overrides = _overrides(paths, environ or {}, known)
+    mine = {path: it for path, it in overrides.items() if path.partition(".")[0] not in others}
+    builder = _Builder(mine)
     value = builder.build(tree, table, prefix)
     builder.refuse_unknown_variables(paths)
     if builder.problems:
@@ -131,6 +136,7 @@ def read(
     *,
     environ: Mapping[str, str] | None = None,
     known: Sequence[str] | None = None,
+    others: Sequence[str] = (),
 ) -> _T:
     """Load a tree from a file."""
     try:
@@ -138,7 +144,7 @@ def read(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise FlowledgerError(f"cannot read the configuration {path}: {reason}") from error
-    return load(tree, text=text, environ=environ, source=str(path), known=known)
+    return load(tree, text=text, environ=environ, source=str(path), known=known, others=others)
 
 
 def leaves(config: object, *, prefix: str = "") -> Iterator[Leaf]:

@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the verb says."""
     if args.verb == "reference":
         return _write_reference(args.out)
-    from app.config import config_file, load_config
+    from app.config import load_config
+    from app.config_file import config_file
     from app.reference import toml
 
     config = load_config(args.config)

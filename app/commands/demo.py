@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be, before anything is started."""
-    from collector.receiver.addresses import parse_listen
+    from collector.receiver.listening import parse_listen
     from simulator.profile import ROUTERS_MAX, SUBSCRIBERS_MAX
 
     if args.seconds is not None and not 0 < args.seconds < math.inf:

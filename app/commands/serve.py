@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: stopping.append(number))
-    from app.config import FILE_VARIABLE, config_file, load_config
+    from app.config import load_config
+    from app.config_file import FILE_VARIABLE, config_file
     from app.node.supervisor import TURN_S, Supervisor, only_one
     from app.node.systemd import find_notifier
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from collector.receiver.addresses import parse_listen
+from collector.receiver.listening import parse_listen
 from core.config import ConfigError, Duration, Size, setting
 
 

@@ -19,7 +19,7 @@ import uvicorn
 from app.config import Config, load_config
 from app.node.health import examine
 from app.node.roles import NAMES, WEB
-from collector.receiver.addresses import parse_listen
+from collector.receiver.listening import parse_listen
 from core.errors import FlowledgerError
 from core.log import get_logger
 from core.metrics import Metrics

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.config import Config, load_config
 from app.folders import data_folder
 from app.questions.names import names_of
+from app.questions.settings import Settings, load_settings
 from app.questions.times import parse_period, parse_zone
 from core.clock import SystemClock
 from core.errors import FlowledgerError
@@ -39,9 +39,9 @@ def question_of(args: argparse.Namespace, data: Path) -> Question:
     )
 
 
-def configured(args: argparse.Namespace) -> tuple[Config, Path]:
+def configured(args: argparse.Namespace) -> tuple[Settings, Path]:
     """Return the configuration, and the data folder whose store is asked."""
-    config = load_config(args.config)
+    config = load_settings(args.config)
     data = data_folder(args.data, config)
     if not config.store.url and not (data / "store").is_dir():
         raise FlowledgerError(
@@ -51,7 +51,7 @@ def configured(args: argparse.Namespace) -> tuple[Config, Path]:
 
 
 @contextmanager
-def reader(config: Config, data: Path) -> "Iterator[Store]":
+def reader(config: Settings, data: Path) -> "Iterator[Store]":
     """Give the store as its reader; Ctrl-C ends what it is asked."""
     from storage.clickhouse.client import open_store
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from collector.receiver.addresses import ListenAddress
 from collector.receiver.folder import Status, is_held, read_status
+from collector.receiver.listening import ListenAddress
 from collector.receiver.process import ProcessConfig
 from core.errors import FlowledgerError
 

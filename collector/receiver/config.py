@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from collector.receiver.addresses import ListenAddress, parse_listen
 from collector.receiver.allowlist import AllowList
+from collector.receiver.listening import ListenAddress, parse_listen
 from core.config import ConfigError, Size, setting
 
 # The ports that routers use by custom: NetFlow (two of them) and IPFIX.

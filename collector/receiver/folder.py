@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from collector.receiver.addresses import ListenAddress, parse_listen
+from collector.receiver.listening import ListenAddress, parse_listen
 from core.errors import FlowledgerError
 
 FORMAT = 1

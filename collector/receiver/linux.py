@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.datagrams import ADDRESS, IPV4_MAPPED
-from collector.receiver.addresses import ListenAddress
 from collector.receiver.kernel_drops import KernelDrops
+from collector.receiver.listening import ListenAddress
 from collector.receiver.sockets import open_all
 from collector.receiver.source import Batch
 from core.clock import Clock, SystemClock

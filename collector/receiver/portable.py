@@ -14,8 +14,9 @@ import asyncio_dgram
 import numpy as np
 
 from collector.datagrams import ADDRESS
-from collector.receiver.addresses import ListenAddress, packed
+from collector.receiver.addresses import packed
 from collector.receiver.kernel_drops import KernelDrops
+from collector.receiver.listening import ListenAddress
 from collector.receiver.sockets import open_all
 from collector.receiver.source import Batch
 from core.clock import Clock, SystemClock

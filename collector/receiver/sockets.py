@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collector.receiver.addresses import ListenAddress
+from collector.receiver.listening import ListenAddress
 from collector.receiver.proc_net import holder_of
 from core.errors import FlowledgerError
 from core.log import get_logger

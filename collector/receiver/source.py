@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.receiver.addresses import ListenAddress
+from collector.receiver.listening import ListenAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from storage.clickhouse.filters.compiling import (
     country_number,
     lacks,
 )
-from storage.clickhouse.filters.grammar import parse
 from storage.clickhouse.filters.mistakes import FilterError
+from storage.clickhouse.filters.parsing import parse
 from storage.clickhouse.filters.protocols import protocol_name
 from storage.clickhouse.filters.resolving import NoNames, Resolver, UnknownNameError
 from storage.clickhouse.filters.tree import Filter

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from core.directions import Direction
 from core.schema import Table
-from storage.clickhouse.filters.grammar import parse
 from storage.clickhouse.filters.mistakes import FilterError, Span, in_words
+from storage.clickhouse.filters.parsing import parse
+from storage.clickhouse.filters.protocols import flag_bits
 from storage.clickhouse.filters.resolving import NoNames, Resolver, UnknownNameError
 from storage.clickhouse.filters.terms import BY_WORDS, Kind, Place, Term, columns_of
 from storage.clickhouse.filters.tree import (
@@ -27,7 +28,6 @@ from storage.clickhouse.filters.tree import (
     Test,
     Value,
 )
-from storage.clickhouse.filters.values import flag_bits
 
 _Answer = TypeVar("_Answer")
 

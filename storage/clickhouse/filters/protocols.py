@@ -1,4 +1,6 @@
-"""Names of IP protocols, as people write them."""
+"""Names of IP protocols and letters of TCP's flags, as people write them."""
+
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "X": 63}
 
 # The first name of a number is the one that is printed.
 PROTOCOLS: dict[str, int] = {
@@ -54,3 +56,11 @@ _NAMES = {number: name for name, number in reversed(PROTOCOLS.items())}
 def protocol_name(number: int) -> str:
     """Return the name, or the number where there is none."""
     return _NAMES.get(number, str(number))
+
+
+def flag_bits(letters: str) -> int:
+    """Return the bits of letters such as ``SA``."""
+    bits = 0
+    for letter in letters:
+        bits |= FLAGS[letter]
+    return bits

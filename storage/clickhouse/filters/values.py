@@ -7,14 +7,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from lark import Token
 
 from storage.clickhouse.filters.mistakes import Span
-from storage.clickhouse.filters.protocols import PROTOCOLS
+from storage.clickhouse.filters.protocols import FLAGS, PROTOCOLS
 from storage.clickhouse.filters.terms import Term
 from storage.clickhouse.filters.tree import IPV4_MAPPED, Name, Network, Number, Value
 from storage.clickhouse.filters.words import span_of
 
 _FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
-_FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32, "X": 63}
 _MAC = re.compile(r"(?:[0-9a-f]{1,2}:){5}[0-9a-f]{1,2}\Z", re.IGNORECASE | re.ASCII)
 NAME_LENGTH_MAX = 255
 
@@ -128,18 +127,10 @@ def flags(term: Term, parts: Sequence[Token]) -> Value:
     if parts[0].type == "NUMBER":
         return number(term, parts)
     text, at = _unquoted(parts[0]).upper(), span_of(parts[0])
-    if not text or len(set(text)) != len(text) or not set(text) <= set(_FLAGS):
-        letters = "".join(_FLAGS)
+    if not text or len(set(text)) != len(text) or not set(text) <= set(FLAGS):
+        letters = "".join(FLAGS)
         raise BadValueError(f"{parts[0]!s} is no set of TCP flags; write some of {letters}", at)
     return Name(text, at)
-
-
-def flag_bits(letters: str) -> int:
-    """Return the bits of letters such as ``SA``."""
-    bits = 0
-    for letter in letters:
-        bits |= _FLAGS[letter]
-    return bits
 
 
 def mac(_: Term, parts: Sequence[Token]) -> Value:

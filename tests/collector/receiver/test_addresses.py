@@ -9,15 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from collector.receiver.addresses import (
-    AddressCounts,
-    ListenAddress,
-    address_text,
-    packed,
-    parse_listen,
-)
+from collector.receiver.addresses import AddressCounts, address_text, packed
 from collector.receiver.allowlist import AllowList
 from collector.receiver.config import Config
+from collector.receiver.listening import ListenAddress, parse_listen
 from core.config import ConfigError
 
 ANY = "0.0.0.0"  # noqa: S104  # It is what is read here; nothing is bound.

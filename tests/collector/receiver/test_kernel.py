@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from collector.receiver import linux
-from collector.receiver.addresses import ListenAddress
 from collector.receiver.kernel_drops import KernelDrops
 from collector.receiver.linux import LinuxSource
+from collector.receiver.listening import ListenAddress
 from collector.receiver.proc_net import drops_by_inode, holder_of
 
 pytestmark = pytest.mark.skipif(not linux.is_available(), reason="needs Linux on 64 bits")

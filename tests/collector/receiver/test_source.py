@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from collector.receiver import linux
-from collector.receiver.addresses import ListenAddress, address_text, parse_listen
+from collector.receiver.addresses import address_text
 from collector.receiver.linux import LinuxSource
+from collector.receiver.listening import ListenAddress, parse_listen
 from collector.receiver.portable import PortableSource
 from collector.receiver.source import DatagramSource
 from core.errors import FlowledgerError
