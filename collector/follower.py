@@ -33,7 +33,7 @@ class Step:
 
 
 class Follower:
-    """Reads a data folder's journal from where ``state`` left off, or from its beginning.
+    """Reads a data folder's journal from where ``state`` left off, else ``start``, else all of it.
 
     ``snapshot`` after a step holds everything: whoever stores it together with what came of the
     steps before it decodes nothing twice and loses nothing, however it ends.
@@ -46,9 +46,11 @@ class Follower:
         *,
         extra: bool = False,
         state: Mapping[str, Any] | None = None,
+        start: Position | None = None,
     ) -> None:
         keep_freed()
-        start = Position(*state["position"]) if state else None
+        if state:
+            start = Position(*state["position"])
         self._reader = JournalReader(data / JOURNAL, start=start)
         self._history = History(data / FILE_NAME, is_writable=True)
         self.decoder = Decoder(config, extra=extra, fetch=self._reader.fetch, history=self._history)

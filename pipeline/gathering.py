@@ -152,7 +152,9 @@ class Gatherer:
         self._write_seconds.observe(time.monotonic() - began)
 
 
-def open_follower(data: Path, config: DecoderConfig, spool: Spool) -> Follower:
-    """Return the follower that goes on behind the newest batch."""
+def open_follower(
+    data: Path, config: DecoderConfig, spool: Spool, *, start: Position | None = None
+) -> Follower:
+    """Return the follower that goes on behind the newest batch, else at ``start``."""
     state = spool.state()
-    return Follower(data, config, state=state.values if state is not None else None)
+    return Follower(data, config, state=state.values if state is not None else None, start=start)

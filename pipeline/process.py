@@ -78,6 +78,7 @@ class Pipeline:
         self._store = StoreSide(
             store, data, config.node_id, last_number=lambda: self.spool.last_number
         )
+        self._start = self._go_on_without_spool()
         # Without any batch of ours, only the store can say which numbers are taken.
         self._is_new = self.spool.last_number == 0
         self._gatherer: Gatherer | None = None
@@ -133,7 +134,7 @@ class Pipeline:
                 ending.set()
 
         thread = Thread(target=load, name="loader")
-        with open_follower(self._data, self._decoder, self.spool) as follower:
+        with open_follower(self._data, self._decoder, self.spool, start=self._start) as follower:
             self._gatherer = Gatherer(
                 self._config,
                 spool=self.spool,
@@ -159,7 +160,22 @@ class Pipeline:
 
     def _released(self, batch: Batch) -> None:
         """Let the journal give up what is loaded."""
-        checkpoint.save(self._journal, READER, batch.manifest.progress.needed)
+        progress = batch.manifest.progress
+        extra = {"number": batch.number, "segment": progress.end.segment}
+        extra["offset"] = progress.end.offset
+        checkpoint.save(self._journal, READER, progress.needed, extra)
+
+    def _go_on_without_spool(self) -> Position | None:
+        """Return where the journal's own note of us says to go on, when the spool is gone."""
+        found = checkpoint.load(self._journal, READER)
+        if self.spool.last_number or found is None or "number" not in found.extra:
+            return None
+        self.spool.skip_to(found.extra["number"])
+        log.warning(
+            "the spool is gone; decoding goes on behind the last batch that the journal notes",
+            number=self.spool.last_number,
+        )
+        return Position(found.extra["segment"], found.extra["offset"])
 
     def _hold_journal(self, position: Position | None) -> None:
         """Have retention wait for us from the first moment on."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pipeline.compiled import compiled, pair, read, write
 from pipeline.spreading import BIN, KEYS, WORDS
 
+_CHUNK = 1 << 13  # Records at once.
 _FIRST_SLOTS = 1 << 12
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
@@ -16,10 +17,11 @@ Words = NDArray[np.uint64]
 class Sums:
     """Records by key, in the order in which keys were first seen; its room doubles when full."""
 
-    __slots__ = ("_records", "_slots", "count")
+    __slots__ = ("_hashes", "_records", "_slots", "count")
 
     def __init__(self) -> None:
         self.count = 0
+        self._hashes = np.empty(_CHUNK, np.uint64)
         self._slots = np.zeros(_FIRST_SLOTS, np.uint64)
         self._records = np.empty((_FIRST_SLOTS // 2, WORDS), np.uint64)
 
@@ -35,17 +37,58 @@ class Sums:
 
     def add(self, records: Words, bin_s: int) -> None:
         """Add records up by key, their bins taken down to multiples of ``bin_s`` seconds."""
-        done = 0
-        while done < len(records):
-            done, self.count = _sum_up(done, records, bin_s, self._slots, self._records, self.count)
-            if done < len(records):
-                self._grow()
+        for first in range(0, len(records), _CHUNK):
+            chunk = records[first : first + _CHUNK]
+            done = 0
+            while done < len(chunk):
+                _look_up(chunk, bin_s, self._slots, self._records, self._hashes)
+                done, self.count = _sum_up(
+                    done, chunk, bin_s, self._hashes, self._slots, self._records, self.count
+                )
+                if done < len(chunk):
+                    self._grow()
 
     def _grow(self) -> None:
         former = self.records
         self._slots = np.zeros(len(self._slots) * 2, np.uint64)
         self._records = np.empty((len(self._records) * 2, WORDS), np.uint64)
-        _, self.count = _sum_up(0, former, 1, self._slots, self._records, 0)
+        self.count = 0
+        self.add(former, 1)
+
+
+@compiled(
+    types.uint64,
+    read(types.uint64, 2),
+    types.int64,
+    read(types.uint64),
+    read(types.uint64, 2),
+    write(types.uint64),
+)
+def _look_up(records: Words, bin_s: int, slots: Words, sums: Words, hashes: Words) -> int:
+    """Hash the keys of a chunk, and touch all places where they may be found.
+
+    The table is larger than the caches. Here the loads do not depend on each other, so that many
+    are under way at once; it takes half the time. What is returned only keeps them.
+    """
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    mask = np.uint64(len(slots) - 1)
+    every = np.uint64(bin_s)
+    touched = np.uint64(0)
+    for row in range(len(records)):
+        when = records[row, BIN]
+        bin_at = when >> half
+        mixed = (bin_at - bin_at % every) << half | when & low
+        for word in range(KEYS):
+            if word != BIN:
+                mixed = (mixed ^ records[row, word]) * _PRIME
+                mixed ^= mixed >> half
+        hashes[row] = mixed
+        touched ^= slots[mixed & mask]
+    for row in range(len(records)):
+        found = slots[hashes[row] & mask] & low
+        if found != 0:
+            touched ^= sums[found - np.uint64(1), 0] ^ sums[found - np.uint64(1), WORDS - 1]
+    return int(touched)
 
 
 @compiled(
@@ -53,12 +96,19 @@ class Sums:
     types.int64,
     read(types.uint64, 2),
     types.int64,
+    read(types.uint64),
     write(types.uint64),
     write(types.uint64, 2),
     types.int64,
 )
 def _sum_up(  # noqa: PLR0917  # Compiled functions take their arrays by position.
-    start: int, records: Words, bin_s: int, slots: Words, sums: Words, count: int
+    start: int,
+    records: Words,
+    bin_s: int,
+    hashes: Words,
+    slots: Words,
+    sums: Words,
+    count: int,
 ) -> tuple[int, int]:
     """Add records from one on while there is room; return where it stopped, and how many keys."""
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -69,11 +119,7 @@ def _sum_up(  # noqa: PLR0917  # Compiled functions take their arrays by positio
         when = records[row, BIN]
         bin_at = when >> half
         when = (bin_at - bin_at % every) << half | when & low
-        mixed = when
-        for word in range(KEYS):
-            if word != BIN:
-                mixed = (mixed ^ records[row, word]) * _PRIME
-                mixed ^= mixed >> half
+        mixed = hashes[row]
         place = mixed & mask
         tag = mixed & ~low
         while True:

@@ -6,6 +6,7 @@ same to the octet.
 
 import json
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -235,6 +236,19 @@ def test_a_damaged_batch_that_is_partly_loaded_is_refused(programs, traffic, sto
     pipeline = load(programs, traffic)
     assert pipeline.process.wait(60) == 1
     assert "part of it is in the store" in pipeline.said()
+
+
+def test_a_spool_that_is_gone_is_made_up_for_by_the_journal(programs, traffic, store):
+    pipeline = load(programs, traffic)
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    pipeline.send(signal.SIGTERM)
+    assert pipeline.process.wait(30) == 0
+    shutil.rmtree(traffic.data / "spool")
+    pipeline = load(programs, traffic)
+    pipeline.wait_for("the spool is gone")
+    wait_until(lambda: run_file(traffic).get("state") == "loading", "it works")
+    time.sleep(1)
+    traffic.check(store)
 
 
 def test_a_node_id_that_another_uses_is_refused(programs, traffic, store, tmp_path):
