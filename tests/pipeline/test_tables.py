@@ -1,7 +1,6 @@
 """The files of a batch: what was decoded, in the right partition, as the store reads it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.config import Config
 from storage.clickhouse.ddl import create_database, create_table
 from storage.clickhouse.native import read_block
+from storage.registry import Registry
 from tests.support.decoding import decoded
 from tests.support.stores import RunningStore
 
@@ -30,20 +30,6 @@ MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) 
 START = MIDNIGHT - timedelta(seconds=60)
 PROFILE = Profile(subscribers=300, start_ms=int(START.timestamp() * 1_000))
 BY_NAME = {table.name: table for table in TABLES}
-
-
-@dataclass(frozen=True)
-class Known:
-    id: int = 7
-    operator_id: int = 3
-    realm: str = "north"
-
-
-class OnlyTheFirst:
-    """A registry that knows 127.0.1.1."""
-
-    def find(self, addr: bytes) -> Known | None:
-        return Known() if addr.endswith(bytes([127, 0, 1, 1])) else None
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +42,15 @@ def batch(steps, tmp_path_factory) -> tuple[Path, list[BatchFile]]:
     folder = tmp_path_factory.mktemp("data") / "spool" / "batch"
     folder.mkdir(parents=True)
     networks = Networks([*NETWORKS, *(f"north={each}" for each in NETWORKS)])
-    tables = Tables(networks, Exporters(networks, OnlyTheFirst()))
+    registry = Registry(folder.parents[1] / "exporters.json")
+    registry.approve("127.0.1.1", operator_id=3, realm="north", sampling_rate=7)
+    tables = Tables(networks, Exporters(networks, registry))
     for step in steps:
         tables.add(step)
-    return folder, tables.write(folder, BatchId(2, 5))
+    files = tables.write(folder, BatchId(2, 5))
+    seen = {each.addr: each.is_approved for each in registry.entries()}
+    assert seen == {"127.0.1.1": True, "127.0.1.2": False, "127.0.1.3": False}
+    return folder, files
 
 
 def columns(batch: tuple[Path, list[BatchFile]], table: Table, name: str) -> np.ndarray:
@@ -126,8 +117,10 @@ def test_rows_know_their_batch_their_owner_and_their_local_end(batch):
         is_first = columns(batch, table, "exporter_addr") == np.frombuffer(
             bytes(10) + b"\xff\xff\x7f\0\1\1", "V16"
         )
-        assert (columns(batch, table, "exporter_id") == np.where(is_first, 7, 0)).all()
+        assert (columns(batch, table, "exporter_id") == np.where(is_first, 1, 0)).all()
         assert (columns(batch, table, "operator_id") == np.where(is_first, 3, 0)).all()
+    is_first = columns(batch, FLOWS, "exporter_id") == 1
+    assert (columns(batch, FLOWS, "sampling_rate") == np.where(is_first, 7, 1)).all()
     directions = set(columns(batch, FLOWS, "direction").tolist())
     assert directions >= {Direction.DOWNLOAD, Direction.UPLOAD}
     local, source = columns(batch, FLOWS, "local_addr"), columns(batch, FLOWS, "src_addr")
