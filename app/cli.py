@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "follow": ("app.commands.follow", "decode a journal while it is being written"),
     "exporters": ("app.commands.exporters", "one line a router: health, loss and advice"),
     "registry": ("app.commands.registry", "list the exporters seen, and say whose they are"),
+    "quarantine": ("app.commands.quarantine", "rows that the store refused: list, show, retry"),
     "replay": ("app.commands.replay", "send a capture again, at a given rate"),
     "simulate": (
         "app.commands.simulate",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from collector.config import Config as DecoderConfig
@@ -12,11 +13,13 @@ from core.log import get_logger
 from core.metrics import Metrics
 from pipeline.config import Config
 from pipeline.manifest import Progress
+from pipeline.quarantine import Quarantine
 from pipeline.spool import Spool
 from pipeline.tables import Tables
 
 log = get_logger(__name__)
 IDLE_S = 0.02
+_LOOK_S = 1.0  # How often the quarantine is looked at.
 _LAGGING_BATCHES = 2  # With so many waiting the store lags, and batches grow.
 _AGE_MAX_S = 30.0  # Even then no batch gathers longer.
 _EMPTY_AGE_MAX_S = 10.0  # Nor one without any row.
@@ -56,6 +59,7 @@ class Gatherer:
         *,
         spool: Spool,
         tables: Tables,
+        quarantine: Quarantine,
         follower: Follower,
         is_stopping: Callable[[], bool],
         may_write: Callable[[], bool],
@@ -67,6 +71,8 @@ class Gatherer:
         self.turned_at = time.monotonic()
         self._config = config
         self._spool, self._tables, self._follower = spool, tables, follower
+        self._quarantine = quarantine
+        self._looked_at = 0.0
         self._is_stopping, self._may_write = is_stopping, may_write
         self._flows = metrics.counter("flowledger_pipeline_flows_total", "Flows decoded.")
         self._datagrams = metrics.counter(
@@ -103,8 +109,28 @@ class Gatherer:
                 self._write()
             if is_last:
                 return
+            self._try_refused_again()
             if step is None:
                 time.sleep(IDLE_S)
+
+    def _try_refused_again(self) -> None:
+        """Make a batch of each entry of the quarantine that somebody marked."""
+        now, end = time.monotonic(), self._follower.position
+        if self.pending is not None or end is None or now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = now
+        if not self._may_write() or self.is_full:
+            return
+        waiting = {batch.manifest.quarantined for batch in self._spool.waiting()}
+        for entry in self._quarantine.marked():
+            if entry.name not in waiting:
+                progress = Progress(end, end, self._follower.needed() or end, 0, 0)
+                self._spool.write(
+                    partial(entry.write, self._quarantine),
+                    progress,
+                    self._follower.snapshot(),
+                    quarantined=entry.name,
+                )
 
     def _add(self, step: Step) -> None:
         if self.pending is None:
@@ -146,7 +172,7 @@ class Gatherer:
             pending.first_ms,
             pending.last_ms,
         )
-        self._spool.write(self._tables, progress, self._follower.snapshot())
+        self._spool.write(self._tables.write, progress, self._follower.snapshot())
         self.pending = None
         self._batches.add()
         self._write_seconds.observe(time.monotonic() - began)

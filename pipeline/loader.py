@@ -14,12 +14,12 @@ from core.crash_points import crash_point
 from core.log import get_logger
 from core.metrics import Metrics
 from core.schema import FLOWS, Table
+from pipeline.batch_files import BatchFile
 from pipeline.batch_ids import PIECE_MAX
 from pipeline.cuts import Cut, Cuts
 from pipeline.proof import BY_NAME, is_loaded
 from pipeline.quarantine import Quarantine, Refused, piece_of, write_piece
 from pipeline.spool import Batch, Spool
-from pipeline.tables import BatchFile
 from storage.clickhouse.client import Store
 from storage.clickhouse.errors import StoreError, StoreRefusedError
 
@@ -113,6 +113,9 @@ class Loader:
                 batch.check(file)
             self._until_done(batch, file)
             crash_point("load-file-done")
+        if batch.manifest.quarantined:
+            self._quarantine.remove(batch.manifest.quarantined)
+            crash_point("load-quarantine-removed")
         self._spool.release(batch)
         self._released(batch)
 

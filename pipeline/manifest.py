@@ -8,7 +8,7 @@ from typing import Any
 import xxhash
 
 from collector.journal.layout import Position
-from pipeline.tables import BatchFile
+from pipeline.batch_files import BatchFile
 
 VERSION = 1
 
@@ -39,6 +39,7 @@ class Manifest:
     progress: Progress
     files: tuple[BatchFile, ...]
     state_checksum: str
+    quarantined: str = ""  # The entry of the quarantine that it tries again.
 
     @property
     def octets(self) -> int:
@@ -71,6 +72,7 @@ def read_manifest(text: bytes) -> Manifest:
             Progress(**progress),
             tuple(files),
             content["state_checksum"],
+            content["quarantined"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(str(error)) from error

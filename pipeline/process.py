@@ -139,6 +139,7 @@ class Pipeline:
                 self._config,
                 spool=self.spool,
                 tables=Tables(self._networks, Exporters(self._networks, self._registry)),
+                quarantine=self._quarantine,
                 follower=follower,
                 is_stopping=is_ending,
                 may_write=lambda: not self._is_new or self._store.is_known.is_set(),

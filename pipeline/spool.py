@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from collector.journal.checkpoint import sync_folder
 from core import zstd
 from core.crash_points import crash_point
 from core.errors import FlowledgerError
+from pipeline.batch_files import BatchFile
 from pipeline.batch_ids import BatchId
 from pipeline.manifest import Manifest, ManifestError, Progress, read_manifest
 from pipeline.synced import SyncedFile, checksum_of
-from pipeline.tables import BatchFile, Tables
 
 MANIFEST, STATE = "manifest.json", "state"
 _TEMPORARY, _RELEASED = ".part", ".released"
+WriteFiles = Callable[[Path, BatchId], list[BatchFile]]
 _NAME = re.compile(r"[0-9]{12,}\Z")
 
 
@@ -151,29 +152,41 @@ class Spool:
             raise DamagedBatchError(newest.folder, newest.number, f"its {STATE} is damaged")
         return _read_state(path)
 
-    def write(self, tables: Tables, progress: Progress, state: Mapping[str, Any]) -> Batch:
+    def write(
+        self,
+        write_files: WriteFiles,
+        progress: Progress,
+        state: Mapping[str, Any],
+        *,
+        quarantined: str = "",
+    ) -> Batch:
         """Make a batch of what was gathered; it is on the disk when this returns.
 
         After OSError there is no batch, and what was gathered must be decoded again.
         """
         temporary = self.folder / f"{self.last_number + 1:012d}{_TEMPORARY}"
         try:
-            return self._write(temporary, tables, progress, state)
+            return self._write(temporary, write_files, progress, state, quarantined)
         except OSError:
             # The disk is full: what was written so far would keep it so.
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 
-    def _write(
-        self, temporary: Path, tables: Tables, progress: Progress, state: Mapping[str, Any]
+    def _write(  # As it is called, once.
+        self,
+        temporary: Path,
+        write_files: WriteFiles,
+        progress: Progress,
+        state: Mapping[str, Any],
+        quarantined: str,
     ) -> Batch:
         number = self.last_number + 1
         temporary.mkdir(mode=0o750)
-        files = tables.write(temporary, BatchId(self.node, number))
+        files = write_files(temporary, BatchId(self.node, number))
         crash_point("spool-files-written")
         content = {"number": number, "state": state}
         checksum = _put(temporary / STATE, zstd.compress(json.dumps(content).encode(), 1))
-        manifest = Manifest(self.node, number, progress, tuple(files), checksum)
+        manifest = Manifest(self.node, number, progress, tuple(files), checksum, quarantined)
         _put(temporary / MANIFEST, manifest.text())
         sync_folder(temporary)
         crash_point("spool-before-rename")

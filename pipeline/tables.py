@@ -1,7 +1,6 @@
 """Decoded flows as the files of a batch: one Native file for each table and partition."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from core.schema import (
     Stage,
     Table,
 )
+from pipeline.batch_files import BatchFile
 from pipeline.batch_ids import BatchId
 from pipeline.exporters import Exporters
 from pipeline.locating import locate
@@ -30,24 +30,6 @@ from pipeline.synced import SyncedFile
 from storage.clickhouse.native import write_parts
 
 Values = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFile:
-    """One file: rows of one table and partition. ``columns`` has those that are not all zero."""
-
-    table: str
-    partition: int
-    rows: int
-    octets: int  # Of the file.
-    sum_octets: int  # Of the column of that name, 0 where there is none.
-    checksum: str
-    columns: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Name in the batch's folder, until it must be another."""
-        return f"{self.table}.{self.partition}.native"
 
 
 class _Rows:

@@ -20,11 +20,13 @@ from polars.testing import assert_frame_equal
 
 from core.directions import LABELS
 from pipeline.batch_ids import BatchId
+from pipeline.quarantine import Quarantine
 from simulator.isp import Isp
 from simulator.profile import Profile
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.engine.config import Config as EngineConfig
 from storage.clickhouse.errors import StoreRefusedError
+from storage.clickhouse.migrations import migrate
 from tests.support import spooled
 from tests.support.journals import write_journal
 from tests.support.programs import Program, Programs, wait_until
@@ -236,6 +238,28 @@ def test_a_damaged_batch_that_is_partly_loaded_is_refused(programs, traffic, sto
     pipeline = load(programs, traffic)
     assert pipeline.process.wait(60) == 1
     assert "part of it is in the store" in pipeline.said()
+
+
+def test_refused_rows_are_loaded_when_the_store_takes_them(programs, traffic, store):
+    migrate(store, spooled.STORE)
+    store.command("ALTER TABLE flows ADD CONSTRAINT picky CHECK dst_port % 4001 != 7")
+    pipeline = load(programs, traffic, PIPELINE__BATCH_ROWS_MAX="100000")
+    wait_until(lambda: traffic.is_done(store), "everything else loaded")
+    quarantine = Quarantine(traffic.data)
+    refused = quarantine.rows()
+    assert refused > 0
+    wait_until(lambda: run_file(traffic).get("quarantined") == refused, "it is told")
+    pipeline.send(signal.SIGTERM)
+    assert pipeline.process.wait(30) == 0
+    store.command("ALTER TABLE flows DROP CONSTRAINT picky")
+    programs.start("quarantine", "retry", "--all", "--data", traffic.data).process.wait(30)
+    for point in ("spool-renamed", "load-after", "load-quarantine-removed"):
+        pipeline = load(programs, traffic, crash_at=point)
+        assert pipeline.process.wait(60) == -signal.SIGKILL
+    load(programs, traffic)
+    wait_until(lambda: not quarantine.entries(), "the quarantine is empty")
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    traffic.check(store)
 
 
 def test_a_spool_that_is_gone_is_made_up_for_by_the_journal(programs, traffic, store):

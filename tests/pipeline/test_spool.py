@@ -127,13 +127,12 @@ def test_what_cannot_be_written_leaves_nothing_behind(spool, steps):
     class FullError(OSError):
         pass
 
-    class Full:
-        def write(self, folder: Path, _batch: object) -> list:
-            (folder / "flows.native").write_bytes(b"some")
-            raise FullError
+    def full(folder: Path, _batch: object) -> list:
+        (folder / "flows.native").write_bytes(b"some")
+        raise FullError
 
     with pytest.raises(FullError):
-        spool.write(Full(), None, {})
+        spool.write(full, None, {})
     assert [path.name for path in spool.folder.iterdir()] == ["lock"]
     assert spooled.put(spool, steps).number == 1
 

@@ -9,12 +9,13 @@ import pytest
 
 from core.directions import Direction
 from core.schema import EXPORTER_HEALTH, FLOWS, NAT_EVENTS, ROLLUP_1H, ROLLUP_5M, TABLES, Table
+from pipeline.batch_files import BatchFile
 from pipeline.batch_ids import BatchId
 from pipeline.exporters import Exporters
 from pipeline.networks import Networks
 from pipeline.partitions import condition
 from pipeline.synced import checksum_of
-from pipeline.tables import BatchFile, Tables
+from pipeline.tables import Tables
 from simulator.profile import Profile
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.config import Config

@@ -45,7 +45,9 @@ def put(spool: Spool, some: Sequence[Decoded], at: int = 0) -> Batch:
         gathered.add(step)
     flows = sum(len(step.flows) for step in some)
     progress = Progress(Position(1, at), Position(1, at + 1), Position(1, at + 1), 1, flows)
-    return spool.write(gathered, progress, {"position": [1, at + 1], "decoder": {"number": at}})
+    return spool.write(
+        gathered.write, progress, {"position": [1, at + 1], "decoder": {"number": at}}
+    )
 
 
 @contextmanager
