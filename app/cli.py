@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "store": ("app.commands.store", "run the store alone, for questions over ClickHouse's HTTP"),
     "flows": ("app.commands.flows", "ask the store: top lists, series, single flows, SQL"),
     "export": ("app.commands.export", "rows of the store as Parquet, CSV, Arrow or NDJSON, signed"),
+    "backup": ("app.commands.backup", "copy a whole installation while it runs"),
+    "restore": ("app.commands.restore", "put a backup back into a new data folder"),
     "collect": ("app.commands.collect", "receive datagrams and append them to a journal"),
     "decode": ("app.commands.decode", "turn captures, pcaps or a journal into flow records"),
     "follow": ("app.commands.follow", "decode a journal while it is being written"),

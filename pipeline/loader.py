@@ -17,6 +17,7 @@ from core.schema import FLOWS, Table
 from pipeline.batch_files import BatchFile
 from pipeline.batch_ids import PIECE_MAX
 from pipeline.cuts import Cut, Cuts
+from pipeline.gate import passing
 from pipeline.proof import BY_NAME, is_loaded
 from pipeline.quarantine import Quarantine, Refused, piece_of, write_piece
 from pipeline.spool import Batch, Spool
@@ -107,17 +108,20 @@ class Loader:
         self.condition.state, self.condition.why = "loading", ""
 
     def load(self, batch: Batch) -> None:
-        """Load one batch and let it go."""
-        for file in batch.manifest.files:
-            if batch.number in self._found:
-                batch.check(file)
-            self._until_done(batch, file)
-            crash_point("load-file-done")
-        if batch.manifest.quarantined:
-            self._quarantine.remove(batch.manifest.quarantined)
-            crash_point("load-quarantine-removed")
-        self._spool.release(batch)
-        self._released(batch)
+        """Load one batch and let it go, unless a backup has the gate shut."""
+        with passing(self._spool.folder, self._is_stopping) as may_load:
+            if not may_load:
+                raise StoppedError
+            for file in batch.manifest.files:
+                if batch.number in self._found:
+                    batch.check(file)
+                self._until_done(batch, file)
+                crash_point("load-file-done")
+            if batch.manifest.quarantined:
+                self._quarantine.remove(batch.manifest.quarantined)
+                crash_point("load-quarantine-removed")
+            self._spool.release(batch)
+            self._released(batch)
 
     def _until_done(self, batch: Batch, file: BatchFile) -> None:
         """Try until the store has the file; whether a load may have got through is remembered."""

@@ -1,5 +1,6 @@
 """Every question that is put to the store, typed, with its SQL named and parameterised."""
 
+from storage.clickhouse.queries.contents import Contents, contents
 from storage.clickhouse.queries.dimensions import DIMENSIONS, Dimension, Labels, NoLabels
 from storage.clickhouse.queries.dividing import (
     Breakdown,
@@ -32,6 +33,7 @@ __all__ = [
     "Asks",
     "Breakdown",
     "Compared",
+    "Contents",
     "Dimension",
     "Evidence",
     "Extract",
@@ -54,6 +56,7 @@ __all__ = [
     "Totals",
     "breakdown",
     "compare",
+    "contents",
     "distinct",
     "extract",
     "granules",

@@ -1,0 +1,1 @@
+"""Copies of a whole installation: store, spool, journal, registry, keys and configuration."""

@@ -1,0 +1,31 @@
+"""What tables hold, by partition, to compare a copy with what was copied."""
+
+from typing import Any
+
+from core.schema import TABLES, Merge, Table
+from storage.clickhouse.queries.extracts import summed_columns
+from storage.clickhouse.queries.planning import Asks
+
+# By table and partition: ``rows`` where rows stay as they are, and a sum for each column.
+Contents = dict[str, dict[str, dict[str, int]]]
+
+
+def contents(store: Asks) -> Contents:
+    """Count rows and add up columns of all tables."""
+    return {table.name: _partitions(store, table) for table in TABLES}
+
+
+def _partitions(store: Asks, table: Table) -> dict[str, dict[str, int]]:
+    names = summed_columns(table.columns)
+    counts = [f"sum({table.name}.{name}) AS s_{name}" for name in names]
+    if table.merge is Merge.KEEP:
+        counts.insert(0, "count() AS s_rows")
+    sql = (
+        f"SELECT _partition_id AS part, {', '.join(counts)} FROM {table.name} "
+        "GROUP BY part ORDER BY part"
+    )
+    found: list[dict[str, Any]] = store.frame(sql, {}).to_dicts()
+    return {
+        str(row.pop("part")): {name.removeprefix("s_"): int(value) for name, value in row.items()}
+        for row in found
+    }

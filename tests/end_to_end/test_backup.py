@@ -1,0 +1,251 @@
+"""A backup taken at any moment, restored and run on, ends at exactly the truth."""
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.backups.folder import UNFINISHED, finished
+from app.cli import main
+from pipeline.gate import held
+from storage.clickhouse.client import Store, open_store
+from storage.clickhouse.errors import StoreRefusedError
+from tests.support import spooled
+from tests.support.isp_traffic import Traffic
+from tests.support.nodes import Node
+from tests.support.programs import Programs, wait_until
+from tests.support.stores import RunningStore
+
+
+def run_on(programs: Programs, data: Path, traffic: Traffic) -> None:
+    """Let store and pipeline run on a folder until all is loaded; compare with the truth."""
+    here = Traffic(data, traffic.settings, traffic.datagrams, traffic.usage)
+    with RunningStore(data), open_store(spooled.STORE, data, "loader") as store:
+        pipeline = programs.load(data, "--config", traffic.settings)
+        wait_until(lambda: here.is_done(store), "everything loaded")
+        here.check(store)
+        pipeline.kill()
+
+
+def has_begun(store: Store) -> bool:
+    try:
+        return Traffic.loaded(store) > 0
+    except StoreRefusedError:
+        return False  # There are no tables yet.
+
+
+def back_up(data: Path, place: Path, *options: object) -> int:
+    return main(["backup", str(place), "--data", str(data), *map(str, options)])
+
+
+def restore(place: Path, data: Path) -> int:
+    return main(["restore", str(place), "--data", str(data)])
+
+
+@pytest.mark.parametrize("backups", [3, pytest.param(20, marks=pytest.mark.full)])
+def test_a_backup_of_any_moment_is_the_truth_in_the_end(
+    programs: Programs, traffic: Traffic, tmp_path: Path, backups: int
+) -> None:
+    pick = random.Random(backups)
+    place = tmp_path / "backups"
+    spools = []
+    # Many small batches, so that loading takes its time.
+    settings = tmp_path / "slow.toml"
+    settings.write_text(traffic.settings.read_text().replace("= 500", "= 100"))
+    with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
+        pipeline = programs.load(traffic.data, "--config", settings)
+        wait_until(lambda: has_begun(store), "the first batch is loaded")
+        for _ in range(backups):
+            time.sleep(pick.uniform(0, 0.2))
+            assert back_up(traffic.data, place) == 0
+            files = json.loads((finished(place)[-1] / "backup.manifest.json").read_text())["files"]
+            spools.append(sum(each["name"].startswith("spool/0") for each in files))
+        wait_until(lambda: traffic.is_done(store), "everything loaded")
+        traffic.check(store)  # It was not disturbed.
+        pipeline.send(signal.SIGTERM)
+        assert pipeline.process.wait(30) == 0, pipeline.said()
+    shutil.rmtree(traffic.data)  # Nothing of it may be needed.
+    for number, backup in enumerate(finished(place)):
+        assert restore(backup, tmp_path / f"new-{number}") == 0
+        run_on(programs, tmp_path / f"new-{number}", traffic)
+    assert any(spools), "no backup had a batch in its spool"
+    assert len(set(spools)) > 1, "all backups are of the same moment"
+
+
+@pytest.fixture(scope="module")
+def loaded(shared_programs: Programs, isp_journal: Traffic, tmp_path_factory) -> Iterator[Path]:
+    """Return a data folder with all of the traffic in its store, which runs."""
+    data = tmp_path_factory.mktemp("loaded") / "data"
+    shutil.copytree(isp_journal.data / "journal", data / "journal")
+    here = Traffic(data, isp_journal.settings, isp_journal.datagrams, isp_journal.usage)
+    with RunningStore(data), open_store(spooled.STORE, data, "loader") as store:
+        pipeline = shared_programs.load(data, "--config", isp_journal.settings)
+        wait_until(lambda: here.is_done(store), "everything loaded")
+        pipeline.send(signal.SIGTERM)
+        pipeline.process.wait(30)
+        yield data
+
+
+def test_the_second_backup_copies_what_is_new(loaded: Path, tmp_path: Path, capsys) -> None:
+    place = tmp_path / "backups"
+    assert back_up(loaded, place) == 0
+    first = capsys.readouterr().out
+    assert ", 0 as in the last backup," in first
+    assert back_up(loaded, place) == 0
+    second = capsys.readouterr().out
+    copied = int(second.split(": ")[1].split(" copied")[0].replace(",", ""))
+    linked = int(second.split("octets), ")[1].split(" as in")[0].replace(",", ""))
+    assert linked > 10 * copied
+    older, newer = finished(place)
+    segment = next((older / "files" / "journal").glob("*.flj"))
+    assert segment.samefile(newer / "files" / "journal" / segment.name)
+    # Each stands for itself.
+    assert back_up(loaded, place, "--keep", 1) == 0
+    assert len(finished(place)) == 1
+    assert restore(place, tmp_path / "new") == 0
+
+
+def test_nothing_is_left_in_the_data_folder(loaded: Path, tmp_path: Path) -> None:
+    assert back_up(loaded, tmp_path / "backups") == 0
+    assert not (loaded / ".backup").exists()
+    assert not list((loaded / "store" / "engine" / "shadow").glob("flowledger*"))
+    assert (tmp_path / "backups").stat().st_mode & 0o077 == 0
+    (backup,) = finished(tmp_path / "backups")
+    for name in ("keys/signing.key", "store/tokens.json"):
+        assert (backup / "files" / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_backup_is_taken_up_again(
+    programs: Programs, loaded: Path, tmp_path: Path, capsys
+) -> None:
+    place = tmp_path / "backups"
+    program = programs.start("backup", place, "--data", loaded)
+    log = place / UNFINISHED / "copied.ndjson"
+    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") > 20, "files are copied")
+    program.kill()
+    assert finished(place) == []
+    assert restore(place, tmp_path / "new") == 1
+    assert "no backup that was finished" in capsys.readouterr().err
+    # One of those that were copied is spoiled meanwhile: it is copied again.
+    spoiled = json.loads(log.read_text().splitlines()[3])
+    path = place / UNFINISHED / "files" / spoiled["name"]
+    path.write_bytes(bytes(spoiled["size"]))
+    assert back_up(loaded, place) == 0
+    said = capsys.readouterr().out
+    resumed = int(said.split("last backup, ")[1].split(" from one")[0])
+    assert resumed >= 15
+    assert not (place / UNFINISHED).exists()
+    assert restore(place, tmp_path / "new") == 0
+
+
+def test_a_spoiled_backup_is_not_restored(loaded: Path, tmp_path: Path, capsys) -> None:
+    assert back_up(loaded, tmp_path / "backups") == 0
+    (good,) = finished(tmp_path / "backups")
+    names = [
+        each["name"] for each in json.loads((good / "backup.manifest.json").read_text())["files"]
+    ]
+    pick = random.Random(1)
+    for number, name in enumerate([*pick.sample(names, 3), "backup.manifest.json"]):
+        bad = tmp_path / f"bad-{number}"
+        shutil.copytree(good, bad)
+        path = bad / name if name.endswith("manifest.json") else bad / "files" / name
+        octets = bytearray(path.read_bytes())
+        place = octets.find(b'"rows": ') + 8 if name.endswith("manifest.json") else len(octets) // 2
+        octets[place] ^= 1
+        path.write_bytes(octets)
+        assert restore(bad, tmp_path / "new") == 1
+        err = capsys.readouterr().err
+        assert (
+            "is damaged" in err or "was changed after it was signed" in err or "no manifest" in err
+        )
+        assert not (tmp_path / "new").exists()
+        path.unlink()
+        assert restore(bad, tmp_path / "new") == 1
+    shutil.rmtree(tmp_path / ".new.restoring", ignore_errors=True)
+
+
+def test_counts_that_differ_are_found(loaded: Path, tmp_path: Path, capsys) -> None:
+    """A manifest that is signed rightly is held against what the store counts."""
+    from app.exports.keys import signing_key
+    from app.exports.manifest import sealed
+
+    assert back_up(loaded, tmp_path / "backups") == 0
+    (backup,) = finished(tmp_path / "backups")
+    path = backup / "backup.manifest.json"
+    content = json.loads(path.read_text())
+    part = next(iter(content["tables"]["rollup_5m"].values()))
+    part["octets"] += 1
+    path.write_bytes(sealed(content, signing_key(loaded)))
+    assert restore(backup, tmp_path / "new") == 1
+    assert "restored table rollup_5m, partition" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_only_an_empty_folder_is_restored_into(loaded: Path, tmp_path: Path, capsys) -> None:
+    assert back_up(loaded, tmp_path / "backups") == 0
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a").touch()
+    assert restore(tmp_path / "backups", tmp_path / "new") == 1
+    assert "is not empty" in capsys.readouterr().err
+    (tmp_path / "new" / "a").unlink()
+    assert restore(tmp_path / "backups", tmp_path / "new") == 0
+    assert restore(tmp_path / "nothing", tmp_path / "other") == 1
+
+
+def test_what_cannot_be_backed_up_is_refused(loaded: Path, tmp_path: Path, capsys) -> None:
+    assert back_up(loaded, loaded / "backups") == 1
+    assert "lies in the data folder" in capsys.readouterr().err
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    assert back_up(loaded, tmp_path / "photos") == 1
+    assert "cat.jpg, which is no backup" in capsys.readouterr().err
+    settings = tmp_path / "flowledger.toml"
+    settings.write_text('[store]\nurl = "http://127.0.0.1:1"\n')
+    assert back_up(loaded, tmp_path / "backups", "--config", settings) == 1
+    assert "ClickHouse's own BACKUP" in capsys.readouterr().err
+    assert not (tmp_path / "backups").exists()
+
+
+def test_the_gate_is_shut_for_one_at_a_time(tmp_path: Path) -> None:
+    from core.errors import FlowledgerError
+    from pipeline.gate import passing
+
+    with held(tmp_path, 1):
+        with passing(tmp_path, lambda: True) as may_load:
+            assert not may_load
+        with pytest.raises(FlowledgerError, match="a batch was being loaded"), held(tmp_path, 0.05):
+            pass
+    with passing(tmp_path, lambda: True) as may_load:
+        assert may_load
+        with pytest.raises(FlowledgerError), held(tmp_path, 0.05):
+            pass
+
+
+def test_serve_runs_on_while_it_is_backed_up_and_on_what_was_restored(
+    programs: Programs, tmp_path: Path
+) -> None:
+    settings = tmp_path / "flowledger.toml"
+    settings.write_text("[pipeline]\nbatch_rows_max = 500\n")
+    node = Node(programs, tmp_path / "data", "--config", settings)
+    host, port = node.listen
+    sending = programs.start(
+        *("simulate", "--to", f"{host}:{port}", "--subscribers", 100, "--duration", "4s")
+    )
+    time.sleep(2)
+    backup = programs.start(
+        "backup", tmp_path / "backups", "--data", tmp_path / "data", "--config", settings
+    )
+    assert backup.process.wait(60) == 0, backup.said()
+    sending.process.wait(60)
+    assert node.stop() == 0
+    restoring = programs.start("restore", tmp_path / "backups", "--data", tmp_path / "new")
+    assert restoring.process.wait(60) == 0, restoring.said()
+    assert (tmp_path / "new" / "config" / "flowledger.toml").read_text() == settings.read_text()
+    again = Node(programs, tmp_path / "new", "--config", settings)
+    assert again.get("/healthz")[0] == 200
+    assert again.stop() == 0
