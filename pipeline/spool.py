@@ -249,6 +249,18 @@ class Spool:
             self._lock_fd = -1
 
 
+def first_not_loaded(folder: Path, node: int) -> int:
+    """Return the least id of a batch that is not loaded as a whole.
+
+    For whoever holds the gate; 0 where the spool has had no batch.
+    """
+    waiting = [int(path.name) for path in folder.iterdir() if _NAME.match(path.name)]
+    if waiting:
+        return BatchId(node, min(waiting)).pack()
+    kept = _read_state(folder / STATE)
+    return BatchId(node, kept.number + 1).pack() if kept else 0
+
+
 def _locked(folder: Path) -> int:
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:

@@ -42,6 +42,7 @@ def back_up(
     data: Path,
     place: Path,
     *,
+    node: int,
     config: Path | None,
     reads_all: bool,
     progress_of: Callable[[int], Progress],
@@ -57,7 +58,7 @@ def back_up(
     before = open_backup(former[-1]) if former else None
     unfinished = place / UNFINISHED
     now_ns = SystemClock().now_ns()
-    with only_one(data), snapshot(store, data) as moment:
+    with only_one(data), snapshot(store, data, node) as moment:
         sources = moment.sources
         if config is not None:
             sources = (*sources, _config(config))
@@ -82,6 +83,7 @@ def back_up(
         "made_at": stamp(now_ns),
         "database": store.endpoint.database,
         "tables": moment.contents,
+        "before": moment.before,
         "links": moment.links,
         "files": [asdict(each) for each in done],
     }

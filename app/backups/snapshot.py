@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import FlowledgerError
-from core.schema import TABLES
+from core.schema import TABLES, Merge
 from pipeline.gate import held
+from pipeline.spool import first_not_loaded
 from storage.clickhouse.queries import Contents, contents
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _FILES = ("store/store.json", "store/tokens.json", "receiver.toml")
 # No part of the state: locks, and what a process has not finished or thrown away.
 _PASSING = (".lock", ".part", ".released", ".tmp")
 _PATIENCE_S = 60.0
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Snapshot:
     sources: tuple[Source, ...]
     links: dict[str, str]  # Symbolic links of the engine.
     contents: Contents
+    before: int  # Batches below this id are counted; 0 where there is no spool to tell.
 
 
 @contextlib.contextmanager
@@ -69,14 +70,22 @@ def only_one(data: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def snapshot(store: "Store", data: Path) -> Iterator[Snapshot]:
+def snapshot(store: "Store", data: Path, node: int) -> Iterator[Snapshot]:
     """Hold a moment fast until left; what a killed backup left is taken away first."""
     stage, shadow = data / STAGE, data / _ENGINE / "shadow" / _NAME
     _forget(stage, shadow)
     try:
         with held(data / "spool", _PATIENCE_S):
-            found = _frozen(store, data, shadow)
+            _freeze(store)
+            # What adds up takes in what is loaded later, so it is counted now.
+            found = contents(store, [each for each in TABLES if each.merge is Merge.SUM])
             _link_all(data, stage)
+            before = first_not_loaded(data / "spool", node)
+            facts = [each for each in TABLES if each.merge is Merge.KEEP]
+            if not before:
+                found |= contents(store, facts)
+        if before:
+            found |= contents(store, facts, before=before)
         sources = [_source(path, _ENGINE / path.relative_to(shadow)) for path in _files(shadow)]
         links: dict[str, str] = {}
         for path in _files(stage):
@@ -85,29 +94,19 @@ def snapshot(store: "Store", data: Path) -> Iterator[Snapshot]:
                 links[name.as_posix()] = str(path.readlink())
             else:
                 sources.append(_source(path, name))
-        yield Snapshot(tuple(sources), links, found)
+        yield Snapshot(tuple(sources), links, found, before)
     finally:
         _forget(stage, shadow)
 
 
-def _frozen(store: "Store", data: Path, shadow: Path) -> Contents:
-    """Freeze the parts of all tables, and count what is in them."""
-    for _ in range(_TRIES):
-        shutil.rmtree(shadow, ignore_errors=True)
-        before = contents(store)
-        for (name,) in store.rows(
-            "SELECT name FROM system.tables WHERE database = {db:String} "
-            "AND engine LIKE '%MergeTree' ORDER BY name",
-            {"db": store.endpoint.database},
-        ):
-            store.command(f"ALTER TABLE {_checked(name)} FREEZE WITH NAME '{_NAME}'")
-        # Old rows may go at any time, which is no load.
-        if contents(store) == before:
-            return before
-    raise FlowledgerError(
-        f"the tables of {data} changed while they were frozen, though nothing was loaded; "
-        "is somebody else writing into the store?"
-    )
+def _freeze(store: "Store") -> None:
+    """Have the store link the parts of all tables."""
+    for (name,) in store.rows(
+        "SELECT name FROM system.tables WHERE database = {db:String} "
+        "AND engine LIKE '%MergeTree' ORDER BY name",
+        {"db": store.endpoint.database},
+    ):
+        store.command(f"ALTER TABLE {_checked(name)} FREEZE WITH NAME '{_NAME}'")
 
 
 def _checked(name: str) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from app.folders import named_folder
+from app.folders import data_folder, named_folder
 from core.errors import FlowledgerError, UsageError
 
 EXAMPLE = """\
@@ -38,23 +38,29 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--keep {args.keep}: must be at least 1")
 
     from app.backups.backing_up import back_up, prune
+    from app.config import load_config
     from app.config_file import config_file
     from app.exports.progress import progress_for
-    from app.questions.asking import configured
     from storage.clickhouse.client import open_store
 
-    config, data = configured(args)
+    config = load_config(args.config)
+    data = data_folder(args.data, config)
     if config.store.url:
         raise FlowledgerError(
             f"the tables are in the server {config.store.url}, whose files are not ours to copy; "
             "use ClickHouse's own BACKUP there, with `flowledger serve` stopped, and copy the "
             "data folder beside it"
         )
+    if not (data / "store").is_dir():
+        raise FlowledgerError(
+            f"{data} holds no store; name the data folder of `flowledger serve` with --data"
+        )
     with open_store(config.store, data, "loader") as store:
         made = back_up(
             store,
             data,
             args.place,
+            node=config.pipeline.node_id,
             config=config_file(args.config),
             reads_all=args.read_all,
             progress_of=lambda total: progress_for(total, "octets", is_wanted=args.progress),

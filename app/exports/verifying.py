@@ -15,6 +15,8 @@ from core.errors import FlowledgerError
 from core.schema import Kind
 
 _PIECE = 1 << 20
+_LINES = 16 << 20
+_LINE_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _content_problems(
     }
     try:
         rows, found = _read_back(path, how, {name: types[name] for name in sums})
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         yield f"its rows cannot be read: {' '.join(str(error).split())[:200]}"
         return
     if rows != told["rows"]:
@@ -139,23 +141,48 @@ def _read_back(
     path: Path, how: Format, types: Mapping[str, pl.DataType]
 ) -> tuple[int, dict[str, int]]:
     """Count the rows of a file and add up its columns, piece by piece."""
-    if path.stat().st_size == 0:
-        return 0, dict.fromkeys(types, 0)  # NDJSON without rows.
-    wanted = [pl.col(name).cast(pl.Int128).sum() for name in types]
-    found = _scan(path, how, types).select(pl.len().alias(" rows"), *wanted)
-    row = found.collect(engine="streaming").row(0, named=True)
-    return int(row[" rows"]), {name: int(row[name]) for name in types}
+    wanted = [pl.len().alias(" rows"), *(pl.col(name).cast(pl.Int128).sum() for name in types)]
+    rows, sums = 0, dict.fromkeys(types, 0)
+    for piece in _pieces(path, how, types):
+        row = piece.select(wanted).collect(engine="streaming").row(0, named=True)
+        rows += int(row[" rows"])
+        for name in types:
+            sums[name] += int(row[name])
+    return rows, sums
 
 
-def _scan(path: Path, how: Format, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+def _pieces(path: Path, how: Format, types: Mapping[str, pl.DataType]) -> Iterator[pl.LazyFrame]:
+    """Yield the rows; of text some at a time, for polars would take in more than it needs."""
     if how is Format.PARQUET:
-        return pl.scan_parquet(path)
-    if how is Format.ARROW:
-        return pl.scan_ipc(path)
-    if how is Format.CSV:
-        # Texts are taken as they stand; only what is added up has to be a number.
-        return pl.scan_csv(path, infer_schema=False, schema_overrides=dict(types))
-    return pl.scan_ndjson(path, schema=dict(types))
+        yield pl.scan_parquet(path)
+    elif how is Format.ARROW:
+        yield pl.scan_ipc(path)
+    elif how is Format.NDJSON:
+        for lines in _whole_lines(path):
+            yield pl.read_ndjson(lines, schema=dict(types)).lazy()
+    else:
+        head = b""
+        for lines in _whole_lines(path):
+            # Texts are taken as they stand; only what is added up has to be a number.
+            yield pl.read_csv(head + lines, infer_schema=False, schema_overrides=dict(types)).lazy()
+            head = head or lines[: lines.find(b"\n") + 1]
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the file in pieces of whole lines."""
+    rest = b""
+    with path.open("rb") as file:
+        while piece := file.read(_LINES):
+            end = piece.rfind(b"\n") + 1
+            if not end and len(rest) + len(piece) > _LINE_MAX:
+                raise ValueError("a line is far too long")
+            if end:
+                yield rest + piece[:end]
+                rest = piece[end:]
+            else:
+                rest += piece
+    if rest:
+        yield rest
 
 
 def _hash(path: Path) -> str:
