@@ -102,11 +102,14 @@ class Pipeline:
             except DamagedBatchError as error:
                 self._repair(error)
             except OSError as error:
-                self._trouble = f"the spool cannot be written: {error.strerror or error}"
-                log.warning("spool cannot be written", why=str(error))
-                until = time.monotonic() + _DISK_PAUSE_S
-                while not is_stopping() and time.monotonic() < until:
-                    time.sleep(_LOOK_S)
+                self._wait_for_disk(error, is_stopping)
+
+    def _wait_for_disk(self, error: OSError, is_ending: Callable[[], bool]) -> None:
+        self._trouble = f"the spool cannot be written: {error.strerror or error}"
+        log.warning("spool cannot be written", why=str(error))
+        until = time.monotonic() + _DISK_PAUSE_S
+        while not is_ending() and time.monotonic() < until:
+            time.sleep(_LOOK_S)
 
     def _session(self, is_stopping: Callable[[], bool], teller: Teller) -> None:
         ending = Event()
@@ -134,8 +137,27 @@ class Pipeline:
                 ending.set()
 
         thread = Thread(target=load, name="loader")
+        thread.start()
+        try:
+            while not is_ending():
+                try:
+                    self._gather(is_ending)
+                except OSError as error:
+                    # What is loaded meanwhile makes room.
+                    self._wait_for_disk(error, is_ending)
+        finally:
+            ending.set()
+            thread.join()
+            self._rows_loaded += loader.condition.rows_loaded
+            self._flows_loaded += loader.condition.flows_loaded
+            self._loader = None
+        if failures:
+            raise failures[0]
+
+    def _gather(self, is_ending: Callable[[], bool]) -> None:
+        """Decode behind the newest batch; what an earlier try gathered is decoded again."""
         with open_follower(self._data, self._decoder, self.spool, start=self._start) as follower:
-            self._gatherer = Gatherer(
+            gatherer = self._gatherer = Gatherer(
                 self._config,
                 spool=self.spool,
                 tables=Tables(self._networks, Exporters(self._networks, self._registry)),
@@ -145,19 +167,12 @@ class Pipeline:
                 may_write=lambda: not self._is_new or self._store.is_known.is_set(),
                 metrics=self.metrics,
             )
-            self._hold_journal(follower.position)
-            self._trouble = ""
-            thread.start()
             try:
-                self._gatherer.run()
+                self._hold_journal(follower.position)
+                self._trouble = ""
+                gatherer.run()
             finally:
-                ending.set()
-                thread.join()
-                self._rows_loaded += loader.condition.rows_loaded
-                self._flows_loaded += loader.condition.flows_loaded
-                self._gatherer = self._loader = None
-        if failures:
-            raise failures[0]
+                self._gatherer = None
 
     def _released(self, batch: Batch) -> None:
         """Let the journal give up what is loaded."""

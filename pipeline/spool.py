@@ -213,10 +213,11 @@ class Spool:
         crash_point("spool-state-moved")
         gone = batch.folder.rename(batch.folder.with_suffix(_RELEASED))
         crash_point("spool-released")
-        shutil.rmtree(gone)
         with self._changed:
             self._waiting.popleft()
             self._octets -= batch.manifest.octets
+        # What the disk will not let go of now is removed at the next start.
+        shutil.rmtree(gone, ignore_errors=True)
 
     def set_aside(self, first: int, target: Path) -> list[Path]:
         """Move a damaged batch and all later ones away; they are decoded from the journal again.

@@ -8,8 +8,10 @@ import json
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +121,36 @@ def test_a_full_spool_holds_decoding_back(programs, traffic, store):
     load(programs, traffic, PIPELINE__SPOOL_SIZE_MAX="1KiB")
     wait_until(lambda: traffic.is_done(store), "everything loaded")
     traffic.check(store)
+
+
+@pytest.fixture
+def small_spool(traffic: Traffic) -> Iterator[Path]:
+    """Have the spool on a disk of 8 MiB, and all but a little of it taken."""
+    folder = traffic.data / "spool"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount program")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    ballast = folder / "ballast"
+    ballast.write_bytes(bytes(8 * 2**20 - 100_000))
+    try:
+        yield ballast
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_below_the_spool_is_waited_for(programs, traffic, store, small_spool):
+    pipeline = load(programs, traffic)
+    wait_until(lambda: "cannot be written" in run_file(traffic).get("why", ""), "it says why")
+    small_spool.unlink()
+    wait_until(lambda: traffic.is_done(store), "everything loaded")
+    wait_until(lambda: not run_file(traffic).get("why"), "it says no more")
+    traffic.check(store)
+    pipeline.send(signal.SIGTERM)
+    assert pipeline.process.wait(30) == 0
 
 
 def test_a_damaged_batch_is_decoded_again(programs, traffic, store):
