@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import time
@@ -21,6 +22,11 @@ from tests.support.nodes import Node
 from tests.support.programs import Programs, wait_until
 from tests.support.stores import RunningStore
 
+POINTS = (
+    *("load-after", "load-after:2", "load-file-done:2", "spool-renamed", "spool-state-moved"),
+    *("spool-files-written", "load-before:2", "spool-before-rename", "spool-released"),
+)
+
 
 def run_on(programs: Programs, data: Path, traffic: Traffic) -> None:
     """Let store and pipeline run on a folder until all is loaded; compare with the truth."""
@@ -32,11 +38,17 @@ def run_on(programs: Programs, data: Path, traffic: Traffic) -> None:
         pipeline.kill()
 
 
-def has_begun(store: Store) -> bool:
+def has_tables(store: Store) -> bool:
     try:
-        return Traffic.loaded(store) > 0
+        return Traffic.loaded(store) >= 0
     except StoreRefusedError:
-        return False  # There are no tables yet.
+        return False
+
+
+def batches_in(backup: Path) -> int:
+    """Return how many batches wait in the spool of a backup."""
+    content = json.loads((backup / "backup.manifest.json").read_text())
+    return sum(bool(re.match("spool/0.*/manifest", each["name"])) for each in content["files"])
 
 
 def back_up(data: Path, place: Path, *options: object) -> int:
@@ -47,34 +59,57 @@ def restore(place: Path, data: Path) -> int:
     return main(["restore", str(place), "--data", str(data)])
 
 
-@pytest.mark.parametrize("backups", [3, pytest.param(20, marks=pytest.mark.full)])
-def test_a_backup_of_any_moment_is_the_truth_in_the_end(
-    programs: Programs, traffic: Traffic, tmp_path: Path, backups: int
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(POINTS[1:4:2], id="some"),
+        pytest.param(POINTS, id="all", marks=pytest.mark.full),
+    ],
+)
+def test_a_backup_of_any_step_of_a_batch_is_the_truth_in_the_end(
+    programs: Programs, traffic: Traffic, tmp_path: Path, points: tuple[str, ...]
 ) -> None:
-    pick = random.Random(backups)
     place = tmp_path / "backups"
     spools = []
-    # Many small batches, so that loading takes its time.
-    settings = tmp_path / "slow.toml"
-    settings.write_text(traffic.settings.read_text().replace("= 500", "= 100"))
     with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
-        pipeline = programs.load(traffic.data, "--config", settings)
-        wait_until(lambda: has_begun(store), "the first batch is loaded")
-        for _ in range(backups):
-            time.sleep(pick.uniform(0, 0.2))
+        for point in points:
+            pipeline = programs.load(traffic.data, "--config", traffic.settings, crash_at=point)
+            assert pipeline.process.wait(60) == -signal.SIGKILL, pipeline.said()
             assert back_up(traffic.data, place) == 0
-            files = json.loads((finished(place)[-1] / "backup.manifest.json").read_text())["files"]
-            spools.append(sum(each["name"].startswith("spool/0") for each in files))
-        wait_until(lambda: traffic.is_done(store), "everything loaded")
-        traffic.check(store)  # It was not disturbed.
-        pipeline.send(signal.SIGTERM)
-        assert pipeline.process.wait(30) == 0, pipeline.said()
+            spools.append(batches_in(finished(place)[-1]))
+        assert not traffic.is_done(store)
+    assert any(spools), "no backup had a batch in its spool"
     shutil.rmtree(traffic.data)  # Nothing of it may be needed.
     for number, backup in enumerate(finished(place)):
         assert restore(backup, tmp_path / f"new-{number}") == 0
         run_on(programs, tmp_path / f"new-{number}", traffic)
-    assert any(spools), "no backup had a batch in its spool"
-    assert len(set(spools)) > 1, "all backups are of the same moment"
+
+
+def test_backups_of_a_pipeline_at_work_are_the_truth_in_the_end(
+    programs: Programs, traffic: Traffic, tmp_path: Path
+) -> None:
+    """Segments of the journal come one after the other, as if they were received."""
+    place, received = tmp_path / "backups", tmp_path / "received"
+    (traffic.data / "journal").rename(received)
+    (traffic.data / "journal").mkdir()
+    segments = sorted(received.glob("*.flj"))
+    assert len(segments) > 3
+    with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
+        pipeline = programs.load(traffic.data, "--config", traffic.settings)
+        wait_until(lambda: has_tables(store), "there are tables")
+        for segment in segments:
+            (traffic.data / "journal" / segment.name).hardlink_to(segment)
+            time.sleep(0.15)
+            assert back_up(traffic.data, place) == 0
+        wait_until(lambda: traffic.is_done(store), "everything loaded")
+        traffic.check(store)  # It was not disturbed.
+        pipeline.kill()
+    new = tmp_path / "new"
+    assert restore(finished(place)[len(segments) // 2], new) == 0
+    for segment in segments:
+        if not (new / "journal" / segment.name).exists():
+            (new / "journal" / segment.name).hardlink_to(segment)
+    run_on(programs, new, traffic)
 
 
 @pytest.fixture(scope="module")

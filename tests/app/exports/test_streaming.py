@@ -176,6 +176,29 @@ def test_lines_of_progress_where_they_are_asked_for(many: Path, tmp_path: Path) 
     assert np.loadtxt(out, skiprows=1, dtype="u8").shape == (3 * STEP,)
 
 
+def test_a_bar_on_a_terminal(many: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "app", "export", "flows", *PERIOD),
+                *("--out", str(tmp_path / "a.csv"), "--columns", "octets", "--data", str(many)),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"},
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+        )
+        assert process.wait(60) == 0
+        shown = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "a.csv" in shown
+    assert "rows/s" in shown
+    assert "100%" in shown
+
+
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
