@@ -62,7 +62,7 @@ class Collector(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class _Ending:
+class Ending:
     """Ends the process when the context is left."""
 
     _process: subprocess.Popen[bytes]
@@ -74,7 +74,7 @@ class _Ending:
         end(self._process)
 
 
-class Flowledger(_Ending):
+class Flowledger(Ending):
     """`flowledger collect`, with its defaults: fsync once a second, no compression."""
 
     counts = "datagrams"
@@ -108,7 +108,7 @@ class Flowledger(_Ending):
         raise RuntimeError(f"collect did not start: {self._err.read_text()}")
 
 
-class Nfcapd(_Ending):
+class Nfcapd(Ending):
     """Debian's nfcapd, files not synced, uncompressed or with LZ4, its own or a large buffer."""
 
     counts = "flows"

@@ -86,6 +86,7 @@ class Staircase:
     full_s: float
     lossless_wanted: int
     trials_max: int
+    probe_s: float = PROBE_S
     full: list[Trial] = field(default_factory=list)
     probes: list[Trial] = field(default_factory=list)
     _low: float = 0.0
@@ -105,7 +106,7 @@ class Staircase:
 
     @property
     def seconds(self) -> float:
-        return min(PROBE_S, self.full_s) if self.is_probing else self.full_s
+        return min(self.probe_s, self.full_s) if self.is_probing else self.full_s
 
     @property
     def rate(self) -> float:
