@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import collectors, machine
 from benchmarks.collectors import RECEIVE_BUFFER, Nfcapd
+from benchmarks.day import NETWORKS
 from benchmarks.rows import Row
 from collector.config import Config as DecoderConfig
 from collector.decoded import Decoded
@@ -32,8 +33,6 @@ ASKED_OCTETS = 25.0
 ASKED_SHARE = 0.5
 ASKED_RATE = 1e6
 LIMIT_S = 600.0
-# Where the simulator's subscribers are, before and behind NAT.
-NETWORKS = ("100.64.0.0/10", "198.18.0.0/15", "203.0.113.0/24", "2001:db8::/32")
 
 
 def test_stored_flows(

@@ -9,10 +9,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.collectors import ROOT, environment
+from collector.config import Config as DecoderConfig
+from collector.decoder import Decoder
+from collector.sources import open_source
+from core.schema import TABLES
+from pipeline.batch_ids import BatchId
+from pipeline.exporters import Exporters
+from pipeline.networks import Networks
+from pipeline.tables import Tables
+from storage.clickhouse.client import Store
+from storage.clickhouse.queries import Period
 
 SUBSCRIBERS = 20_000
 HOURS = 23  # Stamps older than a day before their arrival would be replaced by it.
 LIMIT_S = 1_800.0
+BATCH_ROWS = 1_000_000
+# Where the simulator's subscribers are, before and behind NAT.
+NETWORKS = ("100.64.0.0/10", "198.18.0.0/15", "203.0.113.0/24", "2001:db8::/32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,7 @@ class Day:
     path: Path
     flows: int
     datagrams: int
+    period: Period  # Of whole hours.
 
 
 def make_day(folder: Path, flows: int) -> Day:
@@ -42,7 +56,33 @@ def make_day(folder: Path, flows: int) -> Day:
         timeout=LIMIT_S,
     )
     told = json.loads(done.stdout.splitlines()[-1])
-    return Day(path, int(told["flows"]), int(told["datagrams"]))
+    period = Period(start, start + timedelta(hours=HOURS + 1)).snapped(3_600)
+    return Day(path, int(told["flows"]), int(told["datagrams"]), period)
+
+
+def load_day(store: Store, day: Day, spool: Path) -> None:
+    """Take the capture into the store as the pipeline would, batch by batch."""
+    by_name = {table.name: table for table in TABLES}
+    networks = Networks(NETWORKS)
+    tables = Tables(networks, Exporters(networks))
+    decoder = Decoder(DecoderConfig())
+    number = 0
+
+    def load() -> None:
+        nonlocal number
+        number += 1
+        folder = spool / f"{number:012}"
+        folder.mkdir(parents=True)
+        for file in tables.write(folder, BatchId(1, number)):
+            store.load(by_name[file.table], folder / file.name, file.columns)
+            (folder / file.name).unlink()
+
+    for datagrams in open_source(str(day.path), number=1, exporter=bytes(16)).batches():
+        tables.add(decoder.decode(datagrams))
+        if tables.rows >= BATCH_ROWS:
+            load()
+    tables.add(decoder.finish())
+    load()
 
 
 def replay(day: Day, port: int, *, rate: float) -> float:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,16 +19,19 @@ START_S = 60.0
 
 
 class Node:
-    """`flowledger serve` with its defaults, on free ports."""
+    """`flowledger serve` with its defaults, on free ports; whole, or some of its processes."""
 
-    def __init__(self, folder: Path, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, roles: Sequence[str] = (), beside: "Node | None" = None
+    ) -> None:
         self.data = folder / "data"
         self._err = folder / "serve.err"
-        self._settings = settings or {}
+        self._roles = roles
         self._process = self._start()
         self.ready = self._ready()
-        self.port = int(self.ready["listen"][0].rpartition(":")[2])
-        self._client = _client(self.data)
+        listen = (beside or self).ready["listen"]
+        self.port = int(listen[0].rpartition(":")[2])
+        self._client = _client(self.data) if self.ready["gateway"] else None
 
     def __enter__(self) -> Self:
         return self
@@ -37,11 +41,20 @@ class Node:
 
     def rows(self, sql: str) -> list[Any]:
         """Ask the store, as its reader."""
+        assert self._client is not None, "this node has no store"
         return list(self._client.query(sql).result_rows)
 
     def number(self, sql: str) -> int:
         """Ask for one number."""
         return int(self.rows(sql)[0][0])
+
+    def flows(self) -> tuple[int, int, int]:
+        """Return how many flows can be asked for: each by itself, and in both rollups."""
+        return (
+            self.number("SELECT count() FROM flows"),
+            self.number("SELECT sum(flows) FROM rollup_5m"),
+            self.number("SELECT sum(flows) FROM rollup_1h"),
+        )
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the node's processes by their role."""
@@ -60,7 +73,7 @@ class Node:
     def wait_for(self, flows: int, *, limit_s: float) -> float:
         """Wait until so many flows can be asked for; return the seconds it took."""
         began = time.monotonic()
-        while self.number("SELECT count() FROM flows") < flows:
+        while min(self.flows()) < flows:
             if time.monotonic() > began + limit_s:
                 break
             time.sleep(0.1)
@@ -68,6 +81,8 @@ class Node:
 
     def stop(self) -> None:
         """End it in order."""
+        if self._client is not None:
+            self._client.close()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -75,6 +90,8 @@ class Node:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._err.open("ab") as err:
@@ -83,9 +100,10 @@ class Node:
                     *(sys.executable, "-P", "-m", "app", "serve", "--log-format", "json"),
                     *("--data", str(self.data), "--listen", "127.0.0.1:0"),
                     *("--web", "127.0.0.1:0", "--gateway", "127.0.0.1:0"),
+                    *(word for role in self._roles for word in ("--role", role)),
                 ],
                 cwd=ROOT,
-                env={**environment(), **self._settings},
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=err,

@@ -26,6 +26,7 @@ FIRST_SUBSCRIBER = int(IPv4Address("100.64.0.16"))
 FIRST_SERVER = int(IPv4Address("23.0.0.1"))
 FIRST_TRANSLATED = int(IPv4Address("203.0.113.0"))
 SUBSCRIBERS, SERVERS, SERVER_DISTANCE, TRANSLATED, NEXT_HOPS = 20_000, 200_000, 4_099, 256, 4
+UPLINKS, ACCESS_PORTS = 3, 48
 
 
 def fixed_load(
@@ -69,7 +70,7 @@ def fixed_load(
             mine,
             sent_ns[turns == turn],
             boot_ms=framer.boot_ms,
-            is_scattered=is_scattered,
+            seat=None if is_scattered else (turn, len(addresses)),
         )
         framed.append(framer.frame([part]))
     return _interleave(addresses, framed)
@@ -102,9 +103,12 @@ def _random_part(
     sent_ns: NDArray[np.int64],
     *,
     boot_ms: int,
-    is_scattered: bool,
+    seat: tuple[int, int] | None,
 ) -> Part:
-    """Return random flows that ended shortly before their datagram was sent."""
+    """Return random flows that ended shortly before their datagram was sent.
+
+    ``seat``: which of how many exporters it is; None where addresses are scattered.
+    """
     total = int(counts.sum())
     firsts = np.cumsum(counts) - counts
     end_ms = np.repeat(sent_ns // NS_PER_MS, counts) - rng.integers(0, 15_000, total)
@@ -125,9 +129,7 @@ def _random_part(
         "dst_mask": 16,
         "vlan": 100,
     }
-    values |= _scattered(rng, total) if is_scattered else _isp(rng, total)
-    for name in ("in_if", "out_if"):
-        values[name] = rng.integers(0, 500, total, np.uint16)
+    values |= _scattered(rng, total) if seat is None else _isp(rng, total, *seat)
     for name in ("src_port", "dst_port", "nat_src_port", "nat_dst_port", "src_as", "dst_as"):
         values[name] = rng.integers(0, 65_536, total, np.uint16)
     rows = encode(layout, values, total)
@@ -138,16 +140,26 @@ def _random_part(
 
 def _scattered(rng: np.random.Generator, total: int) -> dict[str, Any]:
     names = ("src", "dst", "next_hop", "nat_src", "nat_dst")
-    return {name: rng.integers(0x0B000000, 0x5F000000, total, np.uint32) for name in names}
+    drawn = {name: rng.integers(0x0B000000, 0x5F000000, total, np.uint32) for name in names}
+    return drawn | {name: rng.integers(0, 500, total, np.uint16) for name in ("in_if", "out_if")}
 
 
-def _isp(rng: np.random.Generator, total: int) -> dict[str, Any]:
-    """Return ends of flows: half of them uploads, the others downloads."""
-    subscriber = FIRST_SUBSCRIBER + _seldom(rng, SUBSCRIBERS, total)
+def _isp(rng: np.random.Generator, total: int, place: int, exporters: int) -> dict[str, Any]:
+    """Return ends of flows: half of them uploads, the others downloads.
+
+    Each exporter has subscribers of its own.
+    """
+    number = _seldom(rng, max(1, SUBSCRIBERS // exporters), total)
+    subscriber = FIRST_SUBSCRIBER + place + exporters * number
     server = FIRST_SERVER + SERVER_DISTANCE * _seldom(rng, SERVERS, total)
     is_upload = rng.integers(0, 2, total, np.uint8).astype(np.bool_)
     translated = FIRST_TRANSLATED + subscriber % TRANSLATED
+    # A port for each part of the access, and a way out for each server.
+    access = UPLINKS + 1 + subscriber % ACCESS_PORTS
+    uplink = 1 + server % UPLINKS
     return {
+        "in_if": np.where(is_upload, access, uplink).astype(np.uint16),
+        "out_if": np.where(is_upload, uplink, access).astype(np.uint16),
         "src": np.where(is_upload, subscriber, server).astype(np.uint32),
         "dst": np.where(is_upload, server, subscriber).astype(np.uint32),
         "next_hop": (FIRST_SUBSCRIBER - 1 - rng.integers(0, NEXT_HOPS, total)).astype(np.uint32),
