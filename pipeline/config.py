@@ -22,7 +22,7 @@ class Config:
         doc="Addresses that are ours: PREFIX, or REALM=PREFIX where realms reuse addresses.",
     )
     batch_rows_max: int = setting(
-        500_000, doc="Flows in one batch at most; batches grow up to it while the store lags."
+        1_000_000, doc="Flows in one batch at most; batches grow up to it while the store lags."
     )
     flush_interval: Duration = setting(
         1.0, doc="How long the first flow of a batch waits while the store keeps up."

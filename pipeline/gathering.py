@@ -21,6 +21,9 @@ log = get_logger(__name__)
 IDLE_S = 0.02
 _LOOK_S = 1.0  # How often the quarantine is looked at.
 _LAGGING_BATCHES = 2  # With so many waiting the store lags, and batches grow.
+# A batch that has so many rows when it is due waits a little longer for more: the fewer parts,
+# the less the store has to merge, which costs it more than the load itself.
+_MANY_ROWS, _PATIENCE = 150_000, 2.5
 _AGE_MAX_S = 30.0  # Even then no batch gathers longer.
 _EMPTY_AGE_MAX_S = 10.0  # Nor one without any row.
 
@@ -154,6 +157,8 @@ class Gatherer:
         age = time.monotonic() - self.pending.since
         if self._tables.is_empty:
             return age >= max(_EMPTY_AGE_MAX_S, self._config.flush_interval)
+        if self._tables.rows >= _MANY_ROWS and age < _PATIENCE * self._config.flush_interval:
+            return False
         is_lagging = self.is_full or len(self._spool.waiting()) >= _LAGGING_BATCHES
         most = max(_AGE_MAX_S, self._config.flush_interval)
         return age >= (most if is_lagging else self._config.flush_interval)
