@@ -16,15 +16,16 @@ from app.cli import main
 from pipeline.gate import held
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.errors import StoreRefusedError
+from storage.clickhouse.migrations import migrate
 from tests.support import spooled
 from tests.support.isp_traffic import Traffic
 from tests.support.nodes import Node
 from tests.support.programs import Programs, wait_until
 from tests.support.stores import RunningStore
 
-POINTS = (
-    *("load-after", "load-after:2", "load-file-done:2", "spool-renamed", "spool-state-moved"),
-    *("spool-files-written", "load-before:2", "spool-before-rename", "spool-released"),
+OTHER_POINTS = (
+    *("load-before", "load-after", "load-file-done:2", "spool-files-written"),
+    *("spool-before-rename", "spool-state-moved", "spool-released"),
 )
 
 
@@ -45,6 +46,11 @@ def has_tables(store: Store) -> bool:
         return False
 
 
+def is_made(store: Store) -> bool:
+    """Make the tables, for a pipeline that died before it did."""
+    return migrate(store, spooled.STORE) is not None
+
+
 def batches_in(backup: Path) -> int:
     """Return how many batches wait in the spool of a backup."""
     content = json.loads((backup / "backup.manifest.json").read_text())
@@ -60,29 +66,29 @@ def restore(place: Path, data: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "points",
+    "point",
     [
-        pytest.param(POINTS[1:4:2], id="some"),
-        pytest.param(POINTS, id="all", marks=pytest.mark.full),
+        "load-after:2",
+        "spool-renamed",
+        *(pytest.param(each, marks=pytest.mark.full) for each in OTHER_POINTS),
     ],
 )
 def test_a_backup_of_any_step_of_a_batch_is_the_truth_in_the_end(
-    programs: Programs, traffic: Traffic, tmp_path: Path, points: tuple[str, ...]
+    programs: Programs, traffic: Traffic, tmp_path: Path, point: str
 ) -> None:
     place = tmp_path / "backups"
-    spools = []
     with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
-        for point in points:
-            pipeline = programs.load(traffic.data, "--config", traffic.settings, crash_at=point)
-            assert pipeline.process.wait(60) == -signal.SIGKILL, pipeline.said()
-            assert back_up(traffic.data, place) == 0
-            spools.append(batches_in(finished(place)[-1]))
+        pipeline = programs.load(traffic.data, "--config", traffic.settings, crash_at=point)
+        assert pipeline.process.wait(60) == -signal.SIGKILL, pipeline.said()
+        wait_until(lambda: has_tables(store) or is_made(store), "there are tables")
+        assert back_up(traffic.data, place) == 0
         assert not traffic.is_done(store)
-    assert any(spools), "no backup had a batch in its spool"
+    (backup,) = finished(place)
+    if point.startswith(("load", "spool-renamed")):
+        assert batches_in(backup) > 0
     shutil.rmtree(traffic.data)  # Nothing of it may be needed.
-    for number, backup in enumerate(finished(place)):
-        assert restore(backup, tmp_path / f"new-{number}") == 0
-        run_on(programs, tmp_path / f"new-{number}", traffic)
+    assert restore(place, tmp_path / "new") == 0
+    run_on(programs, tmp_path / "new", traffic)
 
 
 def test_backups_of_a_pipeline_at_work_are_the_truth_in_the_end(
@@ -93,7 +99,7 @@ def test_backups_of_a_pipeline_at_work_are_the_truth_in_the_end(
     (traffic.data / "journal").rename(received)
     (traffic.data / "journal").mkdir()
     segments = sorted(received.glob("*.flj"))
-    assert len(segments) > 3
+    assert len(segments) > 1
     with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
         pipeline = programs.load(traffic.data, "--config", traffic.settings)
         wait_until(lambda: has_tables(store), "there are tables")
