@@ -17,6 +17,10 @@ class BrokenStreamError(Exception):
     """The stream ended early or is none; the message is what stands there instead."""
 
 
+class UnreadableError(Exception):
+    """A batch that arrived whole and cannot be a frame."""
+
+
 class Readable(Protocol):
     """Where octets come from; fewer than asked for only at the end."""
 
@@ -49,7 +53,11 @@ def broken_off(octets: bytes) -> str:
 
 
 def _frame(octets: bytes) -> pl.DataFrame:
-    return pl.read_ipc_stream(io.BytesIO(octets))
+    try:
+        return pl.read_ipc_stream(io.BytesIO(octets))
+    except pl.exceptions.PolarsError as error:
+        # Text that is not UTF-8, for the store keeps any octets.
+        raise UnreadableError(f"the answer cannot be read: {error}") from error
 
 
 def _message(source: Readable, *, is_first: bool) -> bytes:

@@ -16,17 +16,24 @@ from clickhouse_connect.driver.httpclient import HttpClient
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from core.schema import Table
-from storage.clickhouse.arrow_stream import BrokenStreamError, frames
+from storage.clickhouse.arrow_stream import (
+    BrokenStreamError,
+    UnreadableError,
+    broken_off,
+    frames,
+)
 from storage.clickhouse.config import Config, ShardBy
 from storage.clickhouse.ddl import full_name, held_name
 from storage.clickhouse.endpoints import Endpoint, Role, find_endpoint
-from storage.clickhouse.errors import StoreDownError, StoreError, error_of
+from storage.clickhouse.errors import StoreDownError, StoreError, StoreRefusedError, error_of
 from storage.clickhouse.loading import load_settings, load_statement
 
 # What goes wrong is told by our errors; the library would print the address with it.
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 _ARROW: Final = "ArrowStream"
+_PIECE: Final = 1 << 16
+_TEXT_MAX: Final = 1 << 14  # Octets of an answer that may say why it was broken off.
 # Strings as text, and no dictionaries: what the cutting of the stream into frames counts on.
 _ARROW_SETTINGS: Final = {
     "output_format_arrow_compression_method": "lz4_frame",
@@ -58,24 +65,64 @@ class Store:
         return pl.concat(found, rechunk=True) if found else pl.DataFrame()
 
     def frames(
-        self, sql: str, params: Mapping[str, Any] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        query_id: str = "",
+        heard: Callable[[Mapping[str, str]], None] | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield an answer piece by piece as it arrives; whoever stops early cancels it.
 
-        The first frame may be empty, and tells the columns.
+        The first frame may be empty, and tells the columns. ``heard`` is given the headers; with
+        it the answer is gathered in the store first, so that they tell all that was read.
         """
         settings = dict(_ARROW_SETTINGS) | ({"query_id": query_id} if query_id else {})
+        if heard:
+            settings["wait_end_of_query"] = 1
+        with self._streamed(sql, params, settings, _ARROW) as response:
+            if heard:
+                heard(response.headers)
+            try:
+                yield from frames(_Answer(response))
+            except UnreadableError as error:
+                raise StoreRefusedError(str(error)) from error
+            except BrokenStreamError as error:
+                raise _translated(error, self.endpoint, is_load=False) from error
 
-        def ask() -> Any:
-            return self._client.raw_stream(
-                sql, parameters=_bound(params), settings=settings, fmt=_ARROW
+    def pieces(
+        self, sql: str, params: Mapping[str, Any] | None = None, *, how: str, query_id: str = ""
+    ) -> Iterator[bytes]:
+        """Yield an answer in a format of ClickHouse's, as it arrives."""
+        settings = {"query_id": query_id} if query_id else {}
+        with self._streamed(sql, params, settings, how) as response:
+            last = b""
+            try:
+                for piece in response.stream(_PIECE):
+                    last = (last + piece)[-_TEXT_MAX:]
+                    yield piece
+            except HTTPError as error:
+                # What was written last says why.
+                parts = (getattr(each, "partial", None) for each in error.args)
+                rest = next((each for each in parts if isinstance(each, bytes)), b"")
+                broken = BrokenStreamError(broken_off(last + rest))
+                raise _translated(broken, self.endpoint, is_load=False) from error
+
+    @contextlib.contextmanager
+    def _streamed(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+        how: str,
+    ) -> Iterator[Any]:
+        response = self._done(
+            lambda: self._client.raw_stream(
+                sql, parameters=_bound(params), settings=dict(settings), fmt=how
             )
-
-        response = self._done(ask)
+        )
         try:
-            yield from frames(_Answer(response))
-        except BrokenStreamError as error:
-            raise _translated(error, self.endpoint, is_load=False) from error
+            yield response
         finally:
             response.close()  # Cuts the connection where the answer is not read to its end.
 
