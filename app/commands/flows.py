@@ -19,7 +19,7 @@ flowledger flows list 'src ip 100.64.7.9 and dst port 443' --limit 50 --format c
 flowledger flows who 203.0.113.9 40123 --at 2026-11-26T10:15:00Z
 flowledger flows sql 'SELECT direction, sum(octets) FROM rollup_5m GROUP BY 1'"""
 
-_FORMATS = ("table", "csv", "json", "ndjson", "parquet")
+_FORMATS = "table, csv, json, ndjson, parquet"
 _METRICS = ("octets", "packets", "flows", "bps", "pps", "fps")
 _TABLES = ("rollup_1h", "rollup_5m", "flows")
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _by(breakdown, "local_addr,remote_addr")
     _metric(breakdown, "octets")
     _limit(breakdown, 10)
+    breakdown.add_argument("--inner", type=int, default=5, metavar="N", help="within each (5)")
     sankey = _question(questions, "sankey", "how flows go through a chain of dimensions")
     _by(sankey, "exporter,in_if,out_if")
     _metric(sankey, "octets")
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = _question(questions, "list", "single flows, the newest first")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="default: %(default)s")
     listing.add_argument("--columns", default="", metavar="A,B", help="default: the usual ones")
-    listing.add_argument("--cursor", default="", help="go on behind a former page")
+    listing.add_argument("--cursor", default="", help="go on behind a former page, in its period")
     listing.add_argument("--all", action="store_true", help="every page, until the end")
     listing.add_argument("--oldest-first", action="store_true")
     who = _question(questions, "who", "who had an address (and port) at a time", has_filter=False)
@@ -66,8 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--protocol", type=int, metavar="N")
     loss = _question(questions, "loss", "what is missing, by exporter", has_filter=False)
     _limit(loss, 100)
-    sql = questions.add_parser("sql", help="any SELECT; it sees all operators' flows")
-    _common(sql)
+    sql = questions.add_parser(
+        "sql",
+        help="any SELECT; it sees all operators' flows",
+        description="Any SELECT, as the store's reader. It sees the flows of all operators.",
+    )
+    _place(sql)
+    sql.add_argument(
+        "--format", default="table", metavar="FORMAT", help=f"{_FORMATS}, or any of ClickHouse's"
+    )
     sql.add_argument("sql", metavar="SQL", help="the query; - reads it from stdin")
 
 
@@ -96,17 +104,35 @@ def _question(
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
+    _place(parser)
+    parser.add_argument(
+        "--format", choices=_FORMATS.split(", "), default="table", metavar="FORMAT", help=_FORMATS
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say on stderr what is asked and what is read for it"
+    )
+
+
+def _place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=named_folder, metavar="DIR", help="the data folder")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration file")
-    parser.add_argument("--format", choices=_FORMATS, default="table", help="default: table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there (default: stdout)")
-    parser.add_argument("--zone", default="UTC", metavar="ZONE", help="default: UTC; or local")
-    parser.add_argument("--explain", action="store_true", help="say how it is answered, on stderr")
+    parser.add_argument(
+        "--zone",
+        default="UTC",
+        metavar="ZONE",
+        help="of times without one, of days and of tables: Asia/Dhaka, or local (default: UTC)",
+    )
 
 
 def _by(parser: argparse.ArgumentParser, default: str) -> None:
     shown = default or "none"
-    parser.add_argument("--by", default=default, metavar="A,B", help=f"dimensions ({shown})")
+    parser.add_argument(
+        "--by",
+        default=default,
+        metavar="A,B",
+        help=f"dimensions ({shown}); see docs/reference/dimensions.md",
+    )
 
 
 def _metric(parser: argparse.ArgumentParser, default: str) -> None:
@@ -114,26 +140,32 @@ def _metric(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def _limit(parser: argparse.ArgumentParser, default: int) -> None:
-    parser.add_argument("--limit", type=int, default=default, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--limit", type=int, default=default, metavar="N", help="how many (%(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and show the answer."""
     from app.questions import asking, pipes
-    from app.questions.answers import ANSWERS, show_sql
+    from app.questions.answers import ANSWERS
+    from app.questions.asked import Asked
+    from app.questions.statement import show_sql
     from app.questions.tables import Screen
     from app.questions.times import parse_zone
+    from app.questions.watching import Watched
 
-    pipes.check(pipes.Format(args.format), args.out)
+    pipes.check(args.format, args.out)
     config, data = asking.configured(args)
+    screen = Screen(parse_zone(args.zone))
     if args.question == "sql":
         text = sys.stdin.read() if args.sql == "-" else args.sql
         with asking.reader(config, data) as store:
-            show_sql(args, store, text)
+            show_sql(Watched(store), screen, text, args.format, args.out)
         return 0
     question = asking.question_of(args, data)
-    screen = Screen(parse_zone(args.zone))
-    answer = ANSWERS[args.question]
     with asking.reader(config, data) as store:
-        answer(args, store, question, screen)
+        watched = Watched(store, is_explained=args.explain)
+        ANSWERS[args.question](Asked(args, watched, question, screen))
+        watched.explain()
     return 0

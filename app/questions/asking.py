@@ -12,9 +12,10 @@ from app.questions.names import names_of
 from app.questions.settings import Settings, load_settings
 from app.questions.times import parse_period, parse_zone
 from core.clock import SystemClock
-from core.errors import FlowledgerError
+from core.errors import FlowledgerError, UsageError
 from storage.clickhouse.filters import parse
 from storage.clickhouse.queries import Question
+from storage.clickhouse.queries.dimensions import dimensions
 
 if TYPE_CHECKING:
     from storage.clickhouse.client import Store
@@ -26,8 +27,12 @@ def question_of(args: argparse.Namespace, data: Path) -> Question:
     period = parse_period(
         last=args.last, start=args.start, end=args.end, zone=zone, clock=SystemClock()
     )
+    check_arguments(args)
     names, labels = names_of(data)
-    text = args.filter or " ".join(getattr(args, "words", None) or ())
+    words = " ".join(getattr(args, "words", None) or ())
+    if args.filter and words:
+        raise UsageError(f"--filter and {words!r} are two filters; join them with `and` in one")
+    text = args.filter or words
     return Question(
         period=period,
         filter=parse(text) if text else None,
@@ -37,6 +42,14 @@ def question_of(args: argparse.Namespace, data: Path) -> Question:
         is_sampled=not args.unsampled,
         is_exact=args.exact,
     )
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what no store is needed to see, for one may have to be started."""
+    if by := getattr(args, "by", ""):
+        dimensions([part for part in by.split(",") if part.strip()])
+    if getattr(args, "limit", 1) < 1:
+        raise UsageError(f"--limit {args.limit}: must be at least 1")
 
 
 def configured(args: argparse.Namespace) -> tuple[Settings, Path]:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -24,12 +25,25 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def check(how: Format, out: Path | None) -> None:
+def check(how: str, out: Path | None) -> None:
     """Refuse what a terminal cannot take, before anything is asked."""
-    if how is Format.PARQUET and out is None and sys.stdout.isatty():
+    if how.lower() == Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --out FILE, or redirect stdout")
-    if how is Format.TABLE and out is not None:
+    if how == Format.TABLE and out is not None:
         raise UsageError("--out wants --format csv, json, ndjson or parquet")
+
+
+@contextmanager
+def raw_output(out: Path | None) -> Iterator[BinaryIO]:
+    """Give stdout, or a file that has its name only when it is whole."""
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    from app.outputs.target import replacing
+
+    with replacing(out) as file:
+        yield file
 
 
 class Pipe:
@@ -38,12 +52,9 @@ class Pipe:
     def __init__(self, how: Format, out: Path | None) -> None:
         self._how = how
         self._stack = ExitStack()
-        self._file: BinaryIO = sys.stdout.buffer
-        if out is not None:
-            from app.outputs.target import replacing
-
-            self._file = self._stack.enter_context(replacing(out))
+        self._file = self._stack.enter_context(raw_output(out))
         self._is_first = True
+        self._has_rows = False
         self._frames: list[pl.DataFrame] = []
 
     def __enter__(self) -> Self:
@@ -67,24 +78,27 @@ class Pipe:
             ).write_csv(include_header=self._is_first)
             self._file.write(text.encode())
         elif self._how is Format.NDJSON:
-            lines = (json.dumps(_plain(row)) + "\n" for row in frame.iter_rows(named=True))
-            self._file.write("".join(lines).encode())
+            self._file.write(b"".join(line + b"\n" for line in _lines(frame)))
+        elif self._how is Format.JSON:
+            for line in _lines(frame):
+                self._file.write((b",\n  " if self._has_rows else b"[\n  ") + line)
+                self._has_rows = True
         else:
             self._frames.append(frame)
         self._is_first = False
 
     def _end(self) -> None:
-        whole = pl.concat(self._frames) if self._frames else pl.DataFrame()
         if self._how is Format.JSON:
-            rows = [_plain(row) for row in whole.iter_rows(named=True)]
-            self._file.write((json.dumps(rows, indent=2) + "\n").encode())
+            self._file.write(b"\n]\n" if self._has_rows else b"[]\n")
         elif self._how is Format.PARQUET:
+            whole = pl.concat(self._frames) if self._frames else pl.DataFrame()
             whole.write_parquet(self._file, compression="zstd")
         self._file.flush()
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _value(value) for name, value in row.items()}
+def _lines(frame: pl.DataFrame) -> Iterator[bytes]:
+    for row in frame.iter_rows(named=True):
+        yield json.dumps({name: _value(value) for name, value in row.items()}).encode()
 
 
 def _value(value: Any) -> Any:

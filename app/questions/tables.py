@@ -1,120 +1,105 @@
-"""Answers for people: tables with units, shares as bars, and what is said of the answer."""
+"""Answers for people: tables that fit the terminal, and what is said of an answer."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-import polars as pl
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from storage.clickhouse.queries import Loss, Metric, Sums, Told
+from app.questions.words import short
+from storage.clickhouse.queries import Loss, Period, Told
 
-_UNITS = ("", "k", "M", "G", "T", "P")
-_BAR = 12
-_BLOCKS = " ▏▎▍▌▋▊▉█"
-_SPARKS = "▁▂▃▄▅▆▇█"
-_SPARKS_MAX = 60
-SUFFIX = {
-    Metric.OCTETS: "B",
-    Metric.PACKETS: "",
-    Metric.FLOWS: "",
-    Metric.BPS: "bit/s",
-    Metric.PPS: "/s",
-    Metric.FPS: "/s",
-}
+_GAP = 2  # Blanks between columns.
+_CELL_MAX = 200  # Characters of a cell that are shown.
+_UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+_SECONDS = "%Y-%m-%d %H:%M:%S"
 
 
-def short(value: float, unit: str = "") -> str:
-    """Write a number with three digits, a prefix and its unit: 12.3 MB."""
-    step = 0
-    while abs(value) >= 1_000 and step < len(_UNITS) - 1:
-        value /= 1_000
-        step += 1
-    digits = 0 if (not step and float(value).is_integer()) or value >= 100 else 1
-    return f"{value:.{digits}f} {_UNITS[step]}{unit}".rstrip()
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; of those that may go, the last goes first where a terminal is narrow."""
 
-
-def bar(share: float, width: int = _BAR) -> str:
-    """Return a share as a bar."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (_BLOCKS[rest] if rest else "")
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Return a row of numbers as blocks of that height."""
-    if not values:
-        return ""
-    step = -(-len(values) // _SPARKS_MAX)
-    groups = [values[at : at + step] for at in range(0, len(values), step)]
-    means = [sum(group) / len(group) for group in groups]
-    most = max(means) or 1
-    return "".join(_SPARKS[min(7, int(mean / most * 7.999))] for mean in means)
+    title: str
+    is_number: bool = False
+    goes: int = 0  # 0 for never, else the greatest goes first.
+    style: str = ""
 
 
 class Screen:
-    """Prints tables; plain text where stdout is no terminal."""
+    """Prints tables; plain text of any width where stdout is no terminal."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._console = Console(emoji=False, markup=False, highlight=False)
-        if not self._console.is_terminal:
-            self._console = Console(emoji=False, markup=False, highlight=False, width=200)
         self._zone = zone
 
-    def groups(  # Each is a part of the table.
+    def table(
         self,
-        frame: pl.DataFrame,
-        keys: Mapping[str, str],
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
         *,
-        metric: Metric,
-        total: Sums,
-        others: Sums,
-        groups: int,
-        seconds: float,
+        others: Sequence[Any] | None = None,
+        total: Sequence[Any] | None = None,
     ) -> None:
-        """Print groups with their sums, the rest of them, and all together."""
-        table = _table()
-        table.add_column("#", justify="right", style="dim")
-        for label in keys.values():
-            table.add_column(label)
-        for label in ("Octets", "Packets", "Flows", "Rate"):
-            table.add_column(label, justify="right", no_wrap=True)
-        table.add_column("Share", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, min_width=_BAR, style="cyan")
-        whole = total.of(metric.sum, seconds)
-        for number, row in enumerate(frame.iter_rows(named=True), 1):
-            sums = Sums(int(row["octets"]), int(row["packets"]), int(row["flows"]))
-            share = sums.of(metric.sum, seconds) / whole if whole else 0.0
-            cells = [self.shown(row[key]) for key in keys]
-            table.add_row(str(number), *cells, *_sums(sums, seconds), f"{share:.1%}", bar(share))
-        if groups > frame.height:
-            share = others.of(metric.sum, seconds) / whole if whole else 0.0
-            label = f"{groups - frame.height:,} others"
-            blanks = [""] * (len(keys) - 1)
-            table.add_row(
-                "", label, *blanks, *_sums(others, seconds), f"{share:.1%}", bar(share), style="dim"
+        """Print rows, what is not shown of them, and all together; nothing of a cell is cut."""
+        body = [[self.cell(value) for value in row] for row in rows]
+        last = [[self.cell(value) for value in row] for row in (others, total) if row is not None]
+        widths = [
+            max(cell_len(column.title), *(cell_len(row[at].plain) for row in [*body, *last]), 1)
+            for at, column in enumerate(columns)
+        ]
+        kept = self._fitting(columns, widths)
+        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        for at in kept:
+            column = columns[at]
+            table.add_column(
+                column.title,
+                justify="right" if column.is_number else "left",
+                no_wrap=True,
+                style=column.style,
             )
-        table.add_section()
-        blanks = [""] * (len(keys) - 1)
-        table.add_row("", "all", *blanks, *_sums(total, seconds), "", "", style="bold")
-        self._console.print(table)
+        for row in body:
+            table.add_row(*(row[at] for at in kept))
+        if others is not None:
+            table.add_row(*(last[0][at] for at in kept), style="dim")
+        if total is not None:
+            table.add_section()
+            table.add_row(*(last[-1][at] for at in kept), style="bold")
+        natural = sum(widths[at] + _GAP for at in kept) + _GAP
+        # A row that is wider than the terminal goes on in its next line, for nothing is cut.
+        width = self._console.width
+        self._console.width = max(natural, width)
+        self._print(table)
+        self._console.width = width
+        gone = [column.title for at, column in enumerate(columns) if at not in kept]
+        if any(gone):
+            names = ", ".join(each for each in gone if each)
+            self.line(f"no room for {names}; a wider terminal or --format csv has it", "dim")
 
-    def rows(self, frame: pl.DataFrame, titles: Mapping[str, str] | None = None) -> None:
-        """Print any rows."""
-        table = _table()
-        for name in frame.columns:
-            is_number = frame.schema[name].is_numeric()
-            label = (titles or {}).get(name, name)
-            table.add_column(label, justify="right" if is_number else "left", overflow="fold")
-        for row in frame.iter_rows():
-            table.add_row(*map(self.shown, row))
-        self._console.print(table)
+    def _fitting(self, columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
+        kept = list(range(len(columns)))
+        while self._console.is_terminal:
+            room = self._console.width - sum(widths[at] + _GAP for at in kept)
+            may_go = [at for at in kept if columns[at].goes]
+            if room >= 0 or not may_go:
+                break
+            kept.remove(max(may_go, key=lambda at: columns[at].goes))
+        return kept
 
-    def shown(self, value: Any) -> Text:
-        """Return a cell; what comes from outside is never markup."""
+    def _print(self, what: Table | Text) -> None:
+        self._console.print(what, soft_wrap=isinstance(what, Text))
+        # What was printed before may be of a pipe that nobody reads any more.
+        sys.stdout.flush()
+
+    def cell(self, value: Any) -> Text:
+        """Return a cell; what comes from outside is never markup, nor does it move the cursor."""
+        if isinstance(value, Text):
+            return value
         if value is None:
             return Text("-", style="dim")
         if isinstance(value, datetime):
@@ -122,46 +107,44 @@ class Screen:
             return Text(local.isoformat(sep=" ", timespec="milliseconds")[:23])
         if isinstance(value, bool):
             return Text("yes" if value else "no")
-        if isinstance(value, float):
-            return Text(f"{value:,.1f}")
-        return Text(str(value))
+        text = f"{value:,.1f}" if isinstance(value, float) else str(value)
+        shown = "".join(
+            each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text
+        )
+        return Text(shown if len(shown) <= _CELL_MAX else f"{shown[:_CELL_MAX]}…")
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of text."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._print(Text(text, style=style))
 
-    def said(self, told: Told, loss: Loss | None) -> None:
+    def moment(self, at: datetime) -> str:
+        """Return a moment in the zone that was asked for."""
+        return at.astimezone(self._zone).strftime(_SECONDS)
+
+    def said(self, told: Told, asked: Period, loss: Loss) -> None:
         """Say where the answer comes from, and what is missing in it."""
         period = told.period
-        start, end = (each.astimezone(self._zone) for each in (period.start, period.end))
+        zone = period.end.astimezone(self._zone).tzname()
         sampling = "sampling applied" if told.is_sampled else "as exported"
+        is_wider = (period.start_ms, period.end_ms) != (asked.start_ms, asked.end_ms)
+        widened = " (widened to whole steps)" if is_wider else ""
         self.line(
-            f"{start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S %Z}, by {told.time}; "
-            f"from {told.table}, {sampling}, in {told.seconds * 1_000:,.0f} ms",
+            f"{self.moment(period.start)} to {self.moment(period.end)} {zone}{widened}, by "
+            f"{told.time}; from {told.table}, {sampling}, in {told.seconds * 1_000:,.0f} ms",
             "dim",
         )
-        if loss is None:
-            return
-        if loss.is_none:
+        self._missing(loss)
+
+    def _missing(self, loss: Loss) -> None:
+        if not loss.datagrams and loss.is_none:
+            self.line("no datagram arrived in the period", "dim")
+        elif loss.is_none:
             self.line("nothing is missing: every datagram of the period arrived", "dim")
-            return
-        self.line(
-            f"missing in the period: about {short(loss.lost_octets, 'B')} "
-            f"({short(loss.lost_octets_low, 'B')} to {short(loss.lost_octets_high, 'B')}, "
-            f"{loss.share:.2%}) in {loss.lost_flows:,} flows "
-            f"({loss.lost_flows_low:,} to {loss.lost_flows_high:,}); `flows loss` says where",
-            "yellow",
-        )
-
-
-def _sums(sums: Sums, seconds: float) -> tuple[str, str, str, str]:
-    return (
-        short(sums.octets, "B"),
-        short(sums.packets),
-        short(sums.flows),
-        short(sums.octets * 8 / seconds if seconds else 0.0, "bit/s"),
-    )
-
-
-def _table() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        else:
+            self.line(
+                f"missing in the period: about {short(loss.lost_octets, 'B')} "
+                f"({short(loss.lost_octets_low, 'B')} to {short(loss.lost_octets_high, 'B')}, "
+                f"{loss.share:.2%}) in {loss.lost_flows:,} flows "
+                f"({loss.lost_flows_low:,} to {loss.lost_flows_high:,}); `flows loss` says where",
+                "yellow",
+            )
