@@ -1,4 +1,4 @@
-"""`flows` as an operator uses it: a node that stores a simulated provider, and questions to it."""
+"""`flows` as an operator uses it: a store with a simulated provider, and questions to it."""
 
 import contextlib
 import csv
@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,17 @@ import polars as pl
 import pytest
 
 from app.cli import main
+from pipeline.spool import Spool
+from simulator.profile import Profile
 from storage.clickhouse.client import open_store
 from storage.clickhouse.config import Config
 from storage.clickhouse.migrations.runner import migrate
-from tests.support.nodes import Node
-from tests.support.programs import ROOT, Programs, wait_until
+from tests.support import spooled
+from tests.support.decoding import decoded
+from tests.support.programs import ROOT, wait_until
 from tests.support.stores import clean_environment
+
+SENT_S = 90
 
 
 @dataclass
@@ -80,25 +86,16 @@ class Provider:
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    folder = tmp_path_factory.mktemp("provider")
-    with Programs(folder) as programs:
-        node = Node(programs, folder / "data")
-        host, port = node.listen
-        sent = programs.run(
-            *("simulate", "--to", f"{host}:{port}", "--duration", "8s", "--routers", 3),
-            *("--subscribers", 50, "--connections", 2, "--flat"),
-        )
-        told = folder / "data" / "run" / "pipeline.json"
-        wait_until(
-            lambda: json.loads(told.read_text())["rows_loaded"] >= sent["flows"], "all stored"
-        )
-        found = Provider(folder / "data", sent["flows"])
-        wait_until(
-            lambda: found.json("sql", "SELECT count() AS n FROM flows")[0]["n"] == sent["flows"],
-            "all flows",
-        )
-        yield found
-        assert node.stop() == 0
+    """What a simulated provider sent in the last minutes, decoded and loaded as `serve` does."""
+    data = tmp_path_factory.mktemp("provider")
+    profile = Profile(subscribers=40, start_ms=int(time.time() * 1_000) - 5 * 60_000)
+    steps = decoded(profile, SENT_S)
+    with spooled.store_of(data):
+        spool = Spool(data / "spool", 1)
+        spooled.put(spool, steps)
+        spooled.load_all(spool, data)
+        spool.close()
+        yield Provider(data, sum(len(step.flows) for step in steps))
 
 
 def test_the_greatest_add_up_to_all(provider: Provider) -> None:
@@ -293,9 +290,10 @@ def test_a_store_is_started_where_none_runs(tmp_path: Path) -> None:
     assert "the store has no tables yet" in alone.ask("top", is_ok=False)
     with open_store(Config(), tmp_path, "loader") as store:
         migrate(store, Config())
+        # This one is asked, for it runs.
+        assert alone.json("top") == []
+        assert alone.ask("list", "--format", "csv").startswith("received_at,")
     assert "the store is empty: nothing has arrived yet" in alone.ask("top")
-    assert alone.json("top") == []
-    assert alone.ask("list", "--format", "csv").startswith("received_at,")
     assert not (tmp_path / "store" / "endpoint.json").exists()
 
 

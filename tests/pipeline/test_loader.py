@@ -5,8 +5,7 @@ import os
 import shutil
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from storage.clickhouse.errors import StoreDeniedError, StoreDownError
 from storage.clickhouse.native import read_block
 from tests.support import spooled
 from tests.support.cutting import CuttingProxy
+from tests.support.spooled import connecting, load_all
 from tests.support.stores import RunningStore
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -58,32 +58,6 @@ def spool(opened, store) -> Iterator[Spool]:
 @pytest.fixture(scope="module")
 def steps() -> list:
     return spooled.steps()
-
-
-def connecting(data: Path) -> Callable[[], Store]:
-    def connect() -> Store:
-        endpoint = find_endpoint(spooled.STORE, data, "loader")
-        assert endpoint is not None
-        return Store(endpoint, spooled.STORE)
-
-    return connect
-
-
-def load_all(spool: Spool, data: Path, connect: Callable[[], Store] | None = None) -> Loader:
-    """Load until the spool is empty."""
-    loader = Loader(
-        spool,
-        Quarantine(data),
-        connect=connect or connecting(data),
-        is_stopping=lambda: not spool.waiting() or time.monotonic() > deadline,
-        released=lambda _: None,
-        pause_max_s=0.2,
-        metrics=Metrics(),
-    )
-    deadline = time.monotonic() + LIMIT_S
-    loader.run()
-    assert not spool.waiting(), loader.condition
-    return loader
 
 
 def test_batches_are_loaded_and_released_in_order(opened, store, spool, steps):

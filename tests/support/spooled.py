@@ -1,26 +1,32 @@
 """Batches in a spool, made of a simulated ISP, and a store that has the tables for them."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from collector.decoded import Decoded
 from collector.journal.layout import Position
+from core.metrics import Metrics
 from pipeline.config import Config
 from pipeline.exporters import Exporters
+from pipeline.loader import Loader
 from pipeline.manifest import Progress
 from pipeline.networks import Networks
+from pipeline.quarantine import Quarantine
 from pipeline.spool import Batch, Spool
 from pipeline.tables import Tables
 from simulator.profile import Profile
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.config import Config as StoreConfig
+from storage.clickhouse.endpoints import find_endpoint
 from storage.clickhouse.migrations import migrate
 from tests.support.decoding import decoded
 from tests.support.stores import RunningStore
 
 STORE = StoreConfig(connect_timeout=2, query_timeout=20, load_timeout=20)
+LIMIT_S = 60
 TABLES = ("flows", "nat_events", "exporter_health", "rollup_5m", "rollup_1h")
 
 
@@ -90,3 +96,31 @@ def expected(some: Sequence[Decoded]) -> dict[str, tuple[int, ...]]:
         "rollup_5m": rollup,
         "rollup_1h": rollup,
     }
+
+
+def connecting(data: Path) -> Callable[[], Store]:
+    """Return what opens the loader's connection to the store of a data folder."""
+
+    def connect() -> Store:
+        endpoint = find_endpoint(STORE, data, "loader")
+        assert endpoint is not None
+        return Store(endpoint, STORE)
+
+    return connect
+
+
+def load_all(spool: Spool, data: Path, connect: Callable[[], Store] | None = None) -> Loader:
+    """Load until the spool is empty."""
+    loader = Loader(
+        spool,
+        Quarantine(data),
+        connect=connect or connecting(data),
+        is_stopping=lambda: not spool.waiting() or time.monotonic() > deadline,
+        released=lambda _: None,
+        pause_max_s=0.2,
+        metrics=Metrics(),
+    )
+    deadline = time.monotonic() + LIMIT_S
+    loader.run()
+    assert not spool.waiting(), loader.condition
+    return loader
