@@ -10,15 +10,15 @@ from typing import Any
 
 from storage.clickhouse.engine import formats, guard
 from storage.clickhouse.engine.failures import (
-    BAD_ARGUMENTS,
     CANCELLED,
     UNSUPPORTED,
     QueryError,
     from_engine,
 )
-from storage.clickhouse.engine.guard import User
 from storage.clickhouse.engine.lanes import Lane, Lanes, literal
+from storage.clickhouse.engine.reach import lowered
 from storage.clickhouse.engine.statement import VALUES, Statement
+from storage.clickhouse.engine.users import User
 
 # One file is one part, whole or not at all: these hold back every splitting.
 _ROWS_MAX = 16_000_000
@@ -44,6 +44,8 @@ class Query:
     settings: Mapping[str, str] = field(default_factory=dict)
     format: str = formats.DEFAULT
     result_size_max: int = 0
+    is_read: bool = False
+    said: Mapping[str, str] = field(default_factory=dict)  # By a SET, for its session.
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class Execution:
 
     def __init__(self, lanes: Lanes, query: Query) -> None:
         self.summary = Summary()
-        self._lanes, self._query = lanes, query
+        self._lanes, self.query = lanes, query
         self._lane: Lane | None = None
         self._stream: Any = None
         self._inserter: Any = None
@@ -86,51 +88,48 @@ class Execution:
     @property
     def format(self) -> str:
         """The format of the answer."""
-        return self._query.format
+        return self.query.format
 
     def open(self, infiles: tuple[Path, ...] = ()) -> None:
         """Check and start; an INSERT of data is then fed with ``append`` and ``finish``."""
-        query = self._query
-        guard.check_settings(query.user, query.statement)
+        query = self.query
+        self._lanes.reach.check(query.user, query.statement)
         lane = self._lane = self._lanes.take(query.user)
         self._begun = time.monotonic()
-        # Readers' settings were lowered, never lifted, when the request was read.
         settings = {**query.settings, "log_comment": query.mark}
         self._set = tuple(settings)
         lane.begin(settings, query.database)
         statement = query.statement
         if statement.is_insert_of_data:
-            self._check(lane, f"{statement.target} VALUES")
+            self._check(lane, f"{statement.target} {statement.settings} VALUES")
             if statement.infile is None:
                 self._start_insert(lane)
             else:
                 self._load(lane, guard.check_infile(statement.infile, infiles))
-        elif statement.first == "SET":
-            self._run(lane, statement.text, "TSV")
-            self._set += tuple(word for word in statement.words if word.upper() != "SET")
-        else:
+        elif statement.first != "SET":  # That was part of the settings already.
             self._ask(lane, self._check(lane, statement.text))
 
     def _check(self, lane: Lane, sql: str) -> str:
         """Have the engine parse the statement; return its kind when the user may have it run."""
         try:
             answer = lane.connection.query(
-                f"{_EXPLAIN}{sql}", "TabSeparatedRaw", params=dict(self._query.parameters)
+                f"{_EXPLAIN}{sql}", "TabSeparatedRaw", params=dict(self.query.parameters)
             )
         except Exception as error:
             raise from_engine(error, shift=len(_EXPLAIN)) from error
-        return guard.check_parse(self._query.user, answer.bytes().decode().split("\n"))
+        lines = answer.bytes().decode().split("\n")
+        return guard.check_parse(self.query.user, lines, is_read=self.query.is_read)
 
     def _run(self, lane: Lane, sql: str, format_name: str) -> Any:
         try:
-            result = lane.connection.query(sql, format_name, params=dict(self._query.parameters))
+            result = lane.connection.query(sql, format_name, params=dict(self.query.parameters))
         except Exception as error:
             raise self._failure(error) from error
         self._count(result)
         return result
 
     def _ask(self, lane: Lane, kind: str) -> None:
-        query = self._query
+        query = self.query
         sql, wanted = query.statement.text, query.format
         head = formats.headless(wanted)
         if kind.startswith("Select") and formats.is_plain(wanted):
@@ -144,7 +143,11 @@ class Execution:
             self._open_arrow(lane, sql)
         else:
             if kind.startswith("Select") and query.result_size_max:
-                lane.begin({"max_result_bytes": str(query.result_size_max)}, query.database)
+                asked = query.settings.get("max_result_bytes", "0")
+                limit = lowered(
+                    {"max_result_bytes": asked}, {"max_result_bytes": str(query.result_size_max)}
+                )
+                lane.begin(limit, query.database)
                 self._set += ("max_result_bytes",)
             result = self._run(lane, sql, wanted)
             self._pending.append(result.bytes())
@@ -152,7 +155,7 @@ class Execution:
     def _open_stream(self, lane: Lane, sql: str, format_name: str) -> None:
         try:
             self._stream = lane.connection.send_query(
-                sql, format_name, params=dict(self._query.parameters)
+                sql, format_name, params=dict(self.query.parameters)
             )
         except Exception as error:
             raise self._failure(error) from error
@@ -218,19 +221,18 @@ class Execution:
         return self._next()
 
     def _load(self, lane: Lane, path: Path) -> None:
-        statement = self._query.statement
+        statement = self.query.statement
         if (statement.format or "").lower() != "native":
             raise QueryError(UNSUPPORTED, "FROM INFILE takes FORMAT Native only")
-        columns = _columns(statement.target)
         source = f"file({literal(str(path))}, Native)"
         sql = (
-            f"{statement.target} SELECT {columns} "  # noqa: S608  # The user's, checked.
+            f"{statement.target} SELECT {statement.columns} "  # noqa: S608  # The user's, checked.
             f"FROM {source} {_ONE_PART}"
         )
         self._run(lane, sql, "TSV")
 
     def _start_insert(self, lane: Lane) -> None:
-        statement = self._query.statement
+        statement = self.query.statement
         name = statement.format or VALUES
         try:
             self._inserter = lane.connection.send_insert(
@@ -263,7 +265,7 @@ class Execution:
     def stop(self) -> None:
         """End it from another thread, because nobody waits for it any more."""
         self.is_cancelled = True
-        self._lanes.stop_query(self._query.mark)
+        self._lanes.stop_query(self.query.mark)
 
     def close(self) -> None:
         """Leave the connection as it was."""
@@ -276,14 +278,4 @@ class Execution:
             if self._inserter is not None:
                 self._inserter.cancel()
         lane.end(self._set)
-        self._lanes.give_back(self._query.user, lane)
-
-
-def _columns(target: str) -> str:
-    """Return the column list of `INSERT INTO table (a, b)`; all of them without one."""
-    begin, end = target.find("("), target.rfind(")")
-    if begin < 0:
-        return "*"
-    if end < begin:
-        raise QueryError(BAD_ARGUMENTS, f"{target} has no whole list of columns")
-    return target[begin + 1 : end]
+        self._lanes.give_back(self.query.user, lane)

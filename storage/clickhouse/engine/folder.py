@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FlowledgerError
-from storage.clickhouse.engine.guard import User
+from storage.clickhouse.engine.users import User
 
 FOLDER = "store"
 ENGINE = "engine"  # chDB's own files, within FOLDER.

@@ -14,14 +14,13 @@ from storage.clickhouse.engine.config import Config
 from storage.clickhouse.engine.execution import Execution, Query
 from storage.clickhouse.engine.failures import (
     BAD_ARGUMENTS,
-    READONLY,
     SYNTAX,
     TOO_LARGE,
     UNSUPPORTED,
     QueryError,
 )
-from storage.clickhouse.engine.guard import User
 from storage.clickhouse.engine.lanes import LOADERS, Lanes
+from storage.clickhouse.engine.reach import lowered
 from storage.clickhouse.engine.request import (
     Compressor,
     Request,
@@ -30,6 +29,7 @@ from storage.clickhouse.engine.request import (
     plain,
 )
 from storage.clickhouse.engine.sessions import Sessions
+from storage.clickhouse.engine.users import User
 
 log = get_logger(__name__)
 _T = TypeVar("_T")
@@ -39,7 +39,7 @@ Send = Callable[[_Message], Awaitable[None]]
 
 _TEXT_MAX = 1 << 20  # Octets of a statement without its data.
 _GROUP = 1 << 18  # Small pieces are sent together.
-_KILL = re.compile(r"(\s*KILL\s+QUERY\s+WHERE\s+)query_id\s*(=|IN)", re.IGNORECASE)
+_KILL = re.compile(r"\A(\s*KILL\s+QUERY\s+WHERE\s+)query_id\s*(=|IN)", re.IGNORECASE)
 
 
 class _DisconnectedError(Exception):
@@ -119,31 +119,29 @@ class Gateway:
             )
         body = _Body(receive, request.headers.get("content-encoding", "").lower())
         parsed, data = await _read_statement(request, body)
-        if request.method == "GET" and parsed.first not in _READING:
-            raise QueryError(
-                READONLY,
-                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
-                "readonly. You should use method POST for modifying queries",
-            )
+        said = statement.assignments(parsed) if parsed.first == "SET" else {}
         kept = self._sessions.settings(user, request)
-        base = self._lanes.base[user]
         query = Query(
             user=user,
             statement=parsed,
             mark=request.query_id,
             database=request.database,
             parameters=request.parameters(),
-            settings={**kept, **request.settings(user, base)},
+            settings=self._allowed(user, {**kept, **request.settings(), **said}),
             format=formats.named(parsed.format or request.format or formats.DEFAULT),
             result_size_max=self._config.result_size_max,
+            is_read=request.method != "POST",
+            said=said,
         )
         execution = Execution(self._lanes, query)
         try:
             await self._execute(request, execution, parsed, body, data, send)
         finally:
             await self._in_thread(execution.close)
-        if parsed.first == "SET":
-            self._sessions.keep(user, request, parsed.text)
+
+    def _allowed(self, user: User, settings: Mapping[str, str]) -> dict[str, str]:
+        self._lanes.reach.check_settings(user, settings)
+        return lowered(settings, self._lanes.base[user]) if user is User.READER else dict(settings)
 
     async def _execute(  # noqa: PLR0917  # The parts of one request.
         self,
@@ -193,6 +191,8 @@ class Gateway:
 
     async def _answer_query(self, request: Request, execution: Execution, send: Send) -> None:
         await self._in_thread(execution.open, self._infiles)
+        if execution.query.said:  # Before the answer: the next query may follow at once.
+            self._sessions.keep(execution.query.user, request, execution.query.said)
         encoding = request.encoding()
         compressor = Compressor(encoding)
         if request.is_on("wait_end_of_query"):
@@ -258,14 +258,6 @@ class Gateway:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-_READING = frozenset(
-    (
-        *("SELECT", "WITH", "FROM", "(", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS"),
-        *("CHECK", "SET"),
-    )
-)
-
-
 class _Body:
     """The request's body, decompressed piece by piece."""
 
@@ -324,7 +316,7 @@ async def _read_statement(request: Request, body: _Body) -> tuple[statement.Stat
 
 def _rewritten(text: str) -> str:
     """Have KILL QUERY find a query by the id that we gave it."""
-    return _KILL.sub(r"\1Settings['log_comment'] \2", text, count=1)
+    return _KILL.sub(r"\1Settings['log_comment'] \2", text)
 
 
 async def _send_piece(send: Send, piece: bytes) -> None:

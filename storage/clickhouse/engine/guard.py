@@ -2,99 +2,29 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 
-from storage.clickhouse.engine.failures import (
-    DENIED,
-    NOT_ALLOWED,
-    READONLY,
-    WRONG_SETTING,
-    QueryError,
-)
-from storage.clickhouse.engine.statement import Statement
-
-
-class User(StrEnum):
-    """Who asks."""
-
-    LOADER = "loader"
-    READER = "reader"
-
+from storage.clickhouse.engine.failures import DENIED, NO_FILE, NOT_ALLOWED, READONLY, QueryError
+from storage.clickhouse.engine.reach import TABLE_FUNCTIONS
+from storage.clickhouse.engine.users import User
 
 _READS = re.compile(r"(Select|Show|Describe|Explain|Exists|Check)\w*")
 _WRITES = re.compile(
     r"(Insert|Create|Drop|Undrop|Truncate|Alter|Optimize|Rename|Delete|Update)Query"
     r"|Rename|KillQueryQuery|SYSTEM|ParallelWithQuery"
 )
-_TABLE_FUNCTIONS = frozenset(
-    [
-        "numbers",
-        "numbers_mt",
-        "zeros",
-        "zeros_mt",
-        "values",
-        "generate_series",
-        "generateseries",
-        "generaterandom",
-        "null",
-        "view",
-        "merge",
-        "format",
-        "input",
-        "viewifpermitted",
-        "mergetreeindex",
-        "mergetreeparts",
-        "primes",
-    ]
-)
-# Scalar functions that reach beyond the store's tables.
-_OUTSIDE = re.compile(r"file|executable|catboost\w*|ai[A-Z_]\w*|remote\w*|url|python\w*|llm\w*")
 _ENGINES = re.compile(
     r"(Replicated|Shared)?(Aggregating|Summing|Replacing|Collapsing|VersionedCollapsing)?MergeTree"
-    r"|Memory|Null|Log|TinyLog|StripeLog|Atomic|Distributed|Buffer|Set|Join"
+    r"|Memory|Null|Log|TinyLog|StripeLog|Atomic|Buffer|Set|Join"
 )
+_PATTERN = re.compile(r"[{}*?|]|::")
 _FUNCTION = re.compile(r" *Function (\S+)")
-# A reader's to lower, nobody's to lift.
-LIMITS = ("max_memory_usage", "max_execution_time", "max_result_bytes", "max_threads")
-_LOCKED = frozenset(
-    (
-        *LIMITS,
-        "readonly",
-        "max_memory_usage_for_user",
-        "memory_overcommit_ratio_denominator",
-        "memory_overcommit_ratio_denominator_for_user",
-        "timeout_overflow_mode",
-        "result_overflow_mode",
-        "max_untracked_memory",
-        "log_comment",
-        "allow_ddl",
-        "allow_introspection_functions",
-    )
-)
 
 
-def check_settings(user: User, statement: Statement) -> None:
-    """Refuse a reader's statement that touches the limits it is under."""
-    _check_disk(statement)
-    touched = sorted(statement.assigned & _LOCKED) if user is User.READER else []
-    if touched:
-        raise QueryError(
-            WRONG_SETTING,
-            f"Setting {touched[0]} is the store's own for readers; leave it out of the query "
-            "(as a parameter of the request it may be lowered)",
-        )
-
-
-def _check_disk(statement: Statement) -> None:
-    if statement.first in ("CREATE", "ALTER", "ATTACH") and "disk" in statement.words:
-        raise _refusal("a disk of its own")
-
-
-def check_parse(user: User, lines: Sequence[str]) -> str:
+def check_parse(user: User, lines: Sequence[str], *, is_read: bool = False) -> str:
     """Refuse what the user may not do; return the kind of statement.
 
-    ``lines`` are those of EXPLAIN AST.
+    ``lines`` are those of EXPLAIN AST. ``is_read`` says that the request may only read.
     """
     kind = lines[0].split(" ", 1)[0]
     if not _READS.fullmatch(kind):
@@ -102,10 +32,14 @@ def check_parse(user: User, lines: Sequence[str]) -> str:
             raise QueryError(
                 READONLY, f"{user}: Cannot execute query in readonly mode: {kind} is not a read"
             )
+        if is_read:
+            raise QueryError(
+                READONLY,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
+                "readonly. You should use method POST for modifying queries",
+            )
         if not _WRITES.fullmatch(kind):
             raise QueryError(DENIED, f"{user}: {kind} is not allowed in the embedded store")
-    if kind.startswith("Select") and any(re.match(" Literal ", line) for line in lines):
-        raise _refusal("INTO OUTFILE")
     _check_functions(lines)
     return kind
 
@@ -125,11 +59,11 @@ def _check_functions(lines: Iterable[str]) -> None:
             if previous.startswith("Storage definition"):
                 if not _ENGINES.fullmatch(name):
                     raise _refusal(f"engine {name}")
-            elif above[depth - 1].startswith(("TableExpression", "InsertQuery", "CreateQuery")):
-                if name.lower() not in _TABLE_FUNCTIONS:
-                    raise _refusal(f"table function {name}")
-            elif _OUTSIDE.fullmatch(name):
-                raise _refusal(f"function {name}")
+            elif (
+                above[depth - 1].startswith(("TableExpression", "InsertQuery", "CreateQuery"))
+                and name.lower() not in TABLE_FUNCTIONS
+            ):
+                raise _refusal(f"table function {name}")
         previous = line.strip()
 
 
@@ -146,4 +80,8 @@ def check_infile(path: str, allowed: Iterable[Path]) -> Path:
         raise QueryError(
             DENIED, f"FROM INFILE {path}: only files of the data folder's spool can be loaded"
         )
+    if _PATTERN.search(str(real)):  # The engine would look for files that match.
+        raise QueryError(DENIED, f"FROM INFILE {path}: the name of one file, without {{}}*?|::")
+    if not real.is_file():
+        raise QueryError(NO_FILE, f"FROM INFILE {path}: there is no such file")
     return real

@@ -1,6 +1,7 @@
 """Connections into the engine, kept open: a few for readers, a few for the loader, one to stop."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from core.errors import FlowledgerError
 from core.log import get_logger
 from storage.clickhouse.engine.config import Config
 from storage.clickhouse.engine.failures import TOO_MANY, QueryError, from_engine
-from storage.clickhouse.engine.guard import User
+from storage.clickhouse.engine.reach import Reach
+from storage.clickhouse.engine.users import User
 
 log = get_logger(__name__)
 LOADERS = 2
@@ -91,8 +93,7 @@ class Lanes:
             "timeout_overflow_mode": "throw",
             "result_overflow_mode": "throw",
         }
-        if config.threads:
-            reader["max_threads"] = str(config.threads)
+        reader["max_threads"] = str(config.threads or os.cpu_count() or 1)
         self.base = {User.READER: reader, User.LOADER: dict[str, str]()}
         self._admin = Lane(path, {}, is_reader=False)
         self._admin_lock = threading.Lock()
@@ -104,6 +105,7 @@ class Lanes:
         self._turns = {user: threading.Semaphore(len(lanes)) for user, lanes in self._free.items()}
         self._all = [self._admin, *self._free[User.READER], *self._free[User.LOADER]]
         self._wait_s = config.wait_max
+        self.reach = Reach.learn(self.ask)
         self.version = self.ask("SELECT version()").strip()
 
     def ask(self, sql: str) -> str:

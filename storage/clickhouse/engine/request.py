@@ -3,12 +3,14 @@
 import base64
 import binascii
 import hmac
+import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import lz4.frame
 
@@ -17,10 +19,9 @@ from storage.clickhouse.engine.failures import (
     BAD_ARGUMENTS,
     UNSUPPORTED,
     WRONG_PASSWORD,
-    WRONG_SETTING,
     QueryError,
 )
-from storage.clickhouse.engine.guard import LIMITS, User
+from storage.clickhouse.engine.users import User
 
 _PARAMETER = "param_"
 # What is no setting: it is for us, or means nothing here.
@@ -104,18 +105,13 @@ class Request:
             if name.startswith(_PARAMETER)
         }
 
-    def settings(self, user: User, base: Mapping[str, str]) -> dict[str, str]:
-        """Return the settings wanted; a reader may lower limits, not lift them."""
-        wanted = {
+    def settings(self) -> dict[str, str]:
+        """Return the settings wanted."""
+        return {
             name: value
             for name, value in self.values.items()
             if name not in _OURS and not name.startswith(_PARAMETER)
         }
-        if user is User.READER:
-            for name in LIMITS:
-                if name in wanted and name in base:
-                    wanted[name] = _lower(name, wanted[name], base[name])
-        return wanted
 
     def encoding(self) -> str:
         """Return how the answer is to be compressed; empty for not at all."""
@@ -124,14 +120,6 @@ class Request:
         accepted = self.headers.get("accept-encoding", "")
         names = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
         return next((name for name in names if name in ENCODINGS), "")
-
-
-def _lower(name: str, wanted: str, limit: str) -> str:
-    try:
-        number = float(wanted)
-    except ValueError as error:
-        raise QueryError(WRONG_SETTING, f"Setting {name}: {wanted!r} is no number") from error
-    return wanted if 0 < number <= float(limit) else limit
 
 
 def authenticate(
@@ -148,8 +136,9 @@ def authenticate(
         is_open_to_loopback
         and name in ("", "default", User.READER.value)
         and request.peer.startswith(_LOOPBACK)
-        # A page in a browser cannot name another host than its own.
-        and request.headers.get("host", "localhost").startswith(_LOOPBACK)
+        # A page in a browser cannot name another host than its own, and says where it is from.
+        and _is_here(request.headers.get("host", "localhost"))
+        and _is_here(urlsplit(request.headers.get("origin", "http://localhost")).netloc)
     ):
         return User.READER
     raise QueryError(
@@ -158,6 +147,21 @@ def authenticate(
         "with such name; the store's users are loader and reader, their passwords the tokens in "
         "store/endpoint.json of the data folder",
     )
+
+
+_HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]]+)(?::\d+)?")
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether HOST or HOST:PORT is this machine by number, or ``localhost``."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found[1] or found[2]
+    try:
+        return name.lower() == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _credentials(request: Request) -> tuple[str, str]:

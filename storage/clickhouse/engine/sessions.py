@@ -1,10 +1,10 @@
 """Sessions: what SET said in one holds for its later queries. Nothing else is kept for them."""
 
 import time
+from collections.abc import Mapping
 
-from storage.clickhouse.engine import statement
-from storage.clickhouse.engine.guard import User
 from storage.clickhouse.engine.request import Request
+from storage.clickhouse.engine.users import User
 
 _SESSIONS_MAX = 1000
 _TIMEOUT_S = 60.0
@@ -27,7 +27,7 @@ class Sessions:
         self._kept[key] = (time.monotonic() + _timeout(request), settings)
         return settings
 
-    def keep(self, user: User, request: Request, text: str) -> None:
+    def keep(self, user: User, request: Request, said: Mapping[str, str]) -> None:
         """Remember what a SET said; without a session it held for itself only."""
         name = request.values.get("session_id", "")
         if not name:
@@ -39,7 +39,7 @@ class Sessions:
         if len(self._kept) < _SESSIONS_MAX:
             self._kept[user, name] = (
                 now + _timeout(request),
-                {**settings, **statement.assignments(text)},
+                {**settings, **said},
             )
 
 

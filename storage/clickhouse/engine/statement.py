@@ -6,14 +6,14 @@ This reads tokens only. What a statement may do is decided on the engine's own p
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 from storage.clickhouse.engine.failures import SYNTAX, QueryError
 
 _TOKEN = re.compile(
     r"""
-    (?P<space>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
-  | (?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    (?P<space>\s+|--[^\n]*|\#[ !][^\n]*)
+  | (?P<comment>/\*)
+  | (?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>[A-Za-z0-9_]*)\$.*?\$(?P=tag)\$)
   | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
   | (?P<word>[A-Za-z_][A-Za-z0-9_$]*)
   | (?P<number>[0-9][A-Za-z0-9_.]*)
@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_COMMENT = re.compile(r"/\*|\*/")
 _PAIRS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 VALUES = "Values"
 
@@ -35,6 +36,11 @@ class Token:
     end: int
     depth: int
 
+    @property
+    def name(self) -> str:
+        """What it names, without the quotes."""
+        return self.text[1:-1] if self.kind == "quoted" else self.text
+
     def says(self, word: str) -> bool:
         """Tell whether it is this word, unquoted."""
         return self.kind == "word" and self.text.upper() == word
@@ -46,12 +52,12 @@ class Statement:
 
     text: str
     format: str | None
-    words: frozenset[str]  # Words and quoted names.
-    assigned: frozenset[str]  # Those before a "=", for settings that are nobody's to change.
+    tokens: tuple[Token, ...]
     first: str
     infile: str | None = None
     target: str = ""  # For an INSERT with data: all up to FORMAT, or to FROM INFILE.
     settings: str = ""  # Its SETTINGS clause, where it stands before FORMAT.
+    columns: str = "*"  # What it names between brackets.
 
     @property
     def is_insert_of_data(self) -> bool:
@@ -70,6 +76,9 @@ def read(text: str, *, has_body: bool = False) -> tuple[Statement, int]:
         found = _TOKEN.match(text, at)
         if found is None:
             raise QueryError(SYNTAX, _stray(text, at))
+        if found.lastgroup == "comment":
+            at = _behind_comment(text, at)
+            continue
         at = found.end()
         kind = found.lastgroup if found.lastgroup != "tag" else "string"
         if kind == "space":
@@ -105,13 +114,26 @@ def _stray(text: str, at: int) -> str:
 def _refuse_more(text: str, at: int) -> None:
     while at < len(text):
         found = _TOKEN.match(text, at)
-        if found is None or found.lastgroup != "space":
+        if found is not None and found.lastgroup == "comment":
+            at = _behind_comment(text, at)
+        elif found is not None and found.lastgroup == "space":
+            at = found.end()
+        else:
             raise QueryError(
                 SYNTAX,
                 f"Syntax error: Multi-statements are not allowed: a second one begins at "
                 f"position {at + 1}",
             )
-        at = found.end()
+
+
+def _behind_comment(text: str, begins: int) -> int:
+    """Return where a comment ends; the engine's nest."""
+    depth = 0
+    for found in _COMMENT.finditer(text, begins):
+        depth += 1 if found[0] == "/*" else -1
+        if not depth:
+            return found.end()
+    raise QueryError(SYNTAX, f"Syntax error: the /* at position {begins + 1} is not closed")
 
 
 def _data_begin(tokens: list[Token], text: str, at: int) -> int | None:
@@ -145,8 +167,7 @@ def _statement(text: str, tokens: list[Token], end: int) -> Statement:
     return Statement(
         text=cut if end else text,
         format=format_name,
-        words=_words(tokens),
-        assigned=_assigned(tokens),
+        tokens=tuple(tokens),
         first=tokens[0].text.upper(),
     )
 
@@ -185,37 +206,65 @@ def _insert(text: str, tokens: list[Token]) -> Statement:
     return Statement(
         text=text[: tokens[-1].end],
         format=format_name,
-        words=_words(tokens),
-        assigned=_assigned(tokens),
+        tokens=tuple(tokens),
         first="INSERT",
         infile=infile,
         target=text[: tokens[settings_at - 1].end],
         settings=clause,
+        columns=_columns(text, tokens[:settings_at]),
     )
 
 
-def _words(tokens: list[Token]) -> frozenset[str]:
-    return frozenset(
-        token.text if token.kind == "word" else token.text[1:-1]
-        for token in tokens
-        if token.kind in ("word", "quoted")
-    )
+def _columns(text: str, tokens: list[Token]) -> str:
+    """Return what stands between the brackets behind the table's name."""
+    opening = next((token for token in tokens if token.text == "(" and not token.depth), None)
+    if opening is None:
+        return "*"
+    closing = [token for token in tokens if token.text == ")" and not token.depth]
+    if not closing:
+        raise QueryError(SYNTAX, "Syntax error: the list of columns is not closed")
+    return text[opening.end : closing[-1].start]
 
 
-def _assigned(tokens: list[Token]) -> frozenset[str]:
-    return _words([name for name, sign in pairwise(tokens) if sign.text == "="])
+_ESCAPE = re.compile(r"\\(.)|''", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
 
 def _unquoted(literal: str) -> str:
-    return literal[1:-1].replace("''", "'").replace("\\'", "'").replace("\\\\", "\\")
+    return _ESCAPE.sub(lambda at: _ESCAPED.get(at[1], at[1]) if at[1] else "'", literal[1:-1])
 
 
-def assignments(text: str) -> dict[str, str]:
-    """Return what ``SET a = 1, b = 'x'`` sets."""
-    found = {}
-    pattern = re.compile(
-        r"(?:\bSET|,)\s*`?(\w+)`?\s*=\s*('(?:[^'\\]|\\.|'')*'|[^\s,;]+)", re.IGNORECASE
-    )
-    for name, value in pattern.findall(text):
-        found[name] = _unquoted(value) if value.startswith("'") else value
+def assignments(statement: Statement) -> dict[str, str]:
+    """Return what ``SET a = 1, b = 'x'`` sets; nothing else is a SET here."""
+    found: dict[str, str] = {}
+    tokens = list(statement.tokens[1:])
+    while tokens:
+        name, value = _assignment(tokens)
+        found[name] = value
+        if tokens and tokens.pop(0).text != ",":
+            raise _no_set()
+    if not found:
+        raise _no_set()
     return found
+
+
+def _assignment(tokens: list[Token]) -> tuple[str, str]:
+    if len(tokens) < 3 or tokens[1].text != "=" or tokens[0].kind not in ("word", "quoted"):
+        raise _no_set()
+    name = tokens.pop(0).name
+    tokens.pop(0)
+    value = tokens.pop(0)
+    if value.kind == "string" and value.text.startswith("'"):
+        return name, _unquoted(value.text)
+    sign = ""
+    if value.text in ("-", "+") and tokens:
+        sign, value = value.text, tokens.pop(0)
+    if value.kind == "number" or value.says("TRUE") or value.says("FALSE"):
+        return name, sign + value.text
+    if value.says("DEFAULT"):
+        return name, ""
+    raise _no_set()
+
+
+def _no_set() -> QueryError:
+    return QueryError(SYNTAX, "Syntax error: SET takes name = value, with numbers and strings only")

@@ -1,0 +1,154 @@
+"""What must not be called or set because it reaches beyond the store's tables, found by its words.
+
+The engine's parse, which ``guard`` reads, does not show every place: not the condition of a SHOW,
+not what APPLY applies, not what a setting says. So names are refused wherever they stand as one.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from storage.clickhouse.engine.failures import NOT_ALLOWED, WRONG_SETTING, QueryError
+from storage.clickhouse.engine.statement import Statement, Token
+from storage.clickhouse.engine.users import User
+
+TABLE_FUNCTIONS = frozenset(
+    [
+        *("numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "values"),
+        *("generate_series", "generateseries", "generaterandom", "null", "merge"),
+        *("view", "viewifpermitted", "mergetreeindex"),
+    ]
+)
+# As a table it parses a text, with columns whose defaults are any expression.
+_ALSO_HARMLESS = frozenset(["format"])
+_SCALARS = re.compile(
+    r"file|executable|catboost\w*|ai(generate|extract|classify|translate|embed|filter|redact|similarity)|remote\w*|url|python\w*|llm\w*"
+)
+# Settings that hold text can hold a path, an address or SQL; these cannot.
+_HARMLESS_TEXT = re.compile(
+    r"bool_(true|false)_representation|format_(csv|tsv)_null_representation|format_custom_\w+"
+    r"|format_json_object_each_row_column_for_object_name|format_regexp|\w+_time_zone_name"
+    r"|insert_deduplication_token|query_cache_tag|count_distinct_implementation|compatibility"
+    r"|output_format_(avro_codec|avro_string_column_pattern|sql_insert_table_name)"
+    r"|output_format_pretty_grid_charset|(force|ignore)_data_skipping_indices"
+    r"|(force_optimize|preferred_optimize)_projection_name|workload|errors_output_format"
+    r"|temporary_files_codec"
+)
+_TEXT_TYPES = re.compile(r".*(String|Map|URI|Dialect|Path).*")
+# A reader's to lower, nobody's to lift.
+LIMITS = ("max_memory_usage", "max_execution_time", "max_result_bytes", "max_threads")
+_LOCKED = re.compile(
+    r"max_memory_usage_for_user|memory_\w+|max_untracked_memory|readonly|allow_ddl"
+    r"|allow_introspection_functions|log_comment|priority|os_thread\w*"
+    r"|\w+_profiler_\w+|jemalloc_\w+|max_temporary_data_on_disk\w*"
+)
+_NEVER = frozenset(["disk"])  # Of a table: a folder of its own.
+_SYSTEM = frozenset(["FLUSH", "STOP", "START", "SYNC", "WAIT", "DROP", "CLEAR"])
+
+
+class Reach:
+    """What of the engine's own lists is out of bounds."""
+
+    def __init__(self, table_functions: Iterable[str], text_settings: Iterable[str]) -> None:
+        self._outside = (
+            {name.lower() for name in table_functions} - TABLE_FUNCTIONS - _ALSO_HARMLESS
+        )
+        self._text_settings = frozenset(text_settings)
+
+    @classmethod
+    def learn(cls, ask: Callable[[str], str]) -> "Reach":
+        """Ask the engine what it has."""
+        functions = ask("SELECT name FROM system.table_functions").split()
+        settings = ask("SELECT name, type FROM system.settings").splitlines()
+        pairs = [line.split("\t") for line in settings]
+        return cls(functions, [name for name, kind in pairs if _TEXT_TYPES.fullmatch(kind)])
+
+    def check_settings(self, user: User, names: Iterable[str]) -> None:
+        """Refuse settings that are nobody's to change, or not a reader's."""
+        for name in names:
+            is_text = name in self._text_settings and not _HARMLESS_TEXT.fullmatch(name)
+            if is_text or name in _NEVER or "\\" in name:
+                raise _refusal(f"setting {name}")
+            if user is User.READER and _LOCKED.fullmatch(name):
+                raise QueryError(
+                    WRONG_SETTING, f"Setting {name} is the store's own for readers; leave it out"
+                )
+
+    def check(self, user: User, statement: Statement) -> None:
+        """Refuse a statement whose words reach beyond the tables, or lift a reader's limits."""
+        tokens = statement.tokens
+        for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+            if token.says("INTO") and following is not None and following.says("OUTFILE"):
+                raise _refusal("INTO OUTFILE")
+        for name in _called(tokens):
+            low = name.lower()
+            if low in self._outside or "\\" in name or _SCALARS.fullmatch(low):
+                raise _refusal(f"function {name}")
+        names = list(_settings(tokens))
+        self.check_settings(user, names)
+        touched = sorted(set(names) & set(LIMITS))
+        if touched and user is User.READER and statement.first != "SET":  # Lowered, as asked.
+            raise QueryError(
+                WRONG_SETTING,
+                f"Setting {touched[0]} is the store's own for readers; leave it out of the query "
+                "(as a parameter of the request it may be lowered)",
+            )
+        _check_commands(statement)
+
+
+def _check_commands(statement: Statement) -> None:
+    tokens = statement.tokens
+    for at, token in enumerate(tokens[:-1]):
+        begins = at == 0 or tokens[at - 1].says("WITH")  # PARALLEL WITH.
+        if token.says("SYSTEM") and begins and tokens[at + 1].kind == "word":
+            verb, rest = tokens[at + 1].text.upper(), {t.text.upper() for t in tokens[at + 2 :]}
+            if verb not in _SYSTEM or rest & {"LISTEN", "FAILPOINT", "REPLICA", "DISTRIBUTED"}:
+                raise _refusal(f"SYSTEM {verb}")
+        if token.says("NAME") and tokens[at - 1].says("WITH") and "/" in tokens[at + 1].text:
+            raise _refusal("a copy with a path for its name")
+
+
+def lowered(settings: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
+    """Return a reader's settings with limits that are no higher than its own."""
+    return {
+        name: _lower(name, value, base[name]) if name in LIMITS and name in base else value
+        for name, value in settings.items()
+    }
+
+
+def _lower(name: str, wanted: str, limit: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,20}", wanted):
+        raise QueryError(WRONG_SETTING, f"Setting {name}: {wanted!r} is no whole number")
+    return wanted if 0 < int(wanted) <= float(limit) else limit
+
+
+def _called(tokens: tuple[Token, ...]) -> Iterator[str]:
+    """Yield names that are called: before a bracket, or applied."""
+    for at, token in enumerate(tokens):
+        if token.kind not in ("word", "quoted"):
+            continue
+        before = tokens[max(0, at - 2) : at]
+        is_applied = any(each.says("APPLY") for each in before[-1:]) or (
+            len(before) == 2 and before[0].says("APPLY") and before[1].text == "("
+        )
+        is_called = at + 1 < len(tokens) and tokens[at + 1].text == "("
+        if is_called or is_applied:
+            yield token.name
+
+
+def _settings(tokens: tuple[Token, ...]) -> Iterator[str]:
+    """Yield what is set: names behind SETTINGS or SET, as far as these may reach."""
+    for at, token in enumerate(tokens):
+        if not (token.says("SETTINGS") or token.says("SETTING") or token.says("SET")):
+            continue
+        for before, name in zip(tokens[at:], tokens[at + 1 :], strict=False):
+            if name.depth < token.depth:
+                break
+            is_first = before is token or before.text in (",", ".")
+            if name.depth == token.depth and is_first and name.kind in ("word", "quoted"):
+                yield name.name
+
+
+def _refusal(what: str) -> QueryError:
+    return QueryError(
+        NOT_ALLOWED, f"{what} is not allowed: queries read and write the store's tables only"
+    )
