@@ -150,7 +150,6 @@ def _roles(
             data=data,
             environ=environ,
             is_ready=roles.answers(data),
-            has_run_file=False,
         ),
     }
     return [role for name, role in made.items() if name in names]

@@ -65,14 +65,12 @@ class ChildRole:
         data: Path,
         environ: Mapping[str, str],
         is_ready: Callable[[int], bool],
-        has_run_file: bool = True,
     ) -> None:
         self.name = name
         self._module = tuple(module)
         self._data = data
         self._environ = dict(environ)
         self._is_ready = is_ready
-        self._has_run_file = has_run_file
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -111,8 +109,8 @@ class ChildRole:
         return self._process is not None and self._is_ready(self._process.pid)
 
     def stamp(self) -> object:
-        """Return what its run file's time is; None where it has none."""
-        return run_file_stamp(self._data, self.name) if self._has_run_file else None
+        """Return what its run file's time is."""
+        return run_file_stamp(self._data, self.name)
 
     def ask_to_stop(self) -> None:
         """Ask it to end."""

@@ -20,6 +20,7 @@ from storage.clickhouse.engine.failures import (
     QueryError,
 )
 from storage.clickhouse.engine.lanes import LOADERS, Lanes
+from storage.clickhouse.engine.metrics import QueryMetrics
 from storage.clickhouse.engine.reach import lowered
 from storage.clickhouse.engine.request import (
     Compressor,
@@ -49,6 +50,10 @@ class _DisconnectedError(Exception):
 class _BrokenOffError(Exception):
     """The answer cannot be whole; the connection has to end so that the client sees it."""
 
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
 
 class Gateway:
     """Answers requests from the engine's connections."""
@@ -66,6 +71,7 @@ class Gateway:
         self._infiles = infiles
         self._is_open = is_open_to_loopback
         self._sessions = Sessions()
+        self.metrics = QueryMetrics()
         # As many again as there are connections: some wait for a turn, some stop queries.
         count = 2 * (config.readers + LOADERS) + 8
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="query")
@@ -118,6 +124,16 @@ class Gateway:
                 "(Accept-Encoding with enable_http_compression=1, Content-Encoding)",
             )
         body = _Body(receive, request.headers.get("content-encoding", "").lower())
+        try:
+            await self._ask(user, request, body, send)
+        except (QueryError, _BrokenOffError) as error:
+            self.metrics.failed(user, error.code)
+            raise
+        except _DisconnectedError:
+            self.metrics.abandoned(user)
+            raise
+
+    async def _ask(self, user: User, request: Request, body: "_Body", send: Send) -> None:
         parsed, data = await _read_statement(request, body)
         said = statement.assignments(parsed) if parsed.first == "SET" else {}
         kept = self._sessions.settings(user, request)
@@ -134,10 +150,13 @@ class Gateway:
             said=said,
         )
         execution = Execution(self._lanes, query)
+        begun = time.monotonic()
         try:
             await self._execute(request, execution, parsed, body, data, send)
         finally:
             await self._in_thread(execution.close)
+            seconds = time.monotonic() - begun
+            self.metrics.done(user, parsed.first, seconds, execution.summary)
 
     def _allowed(self, user: User, settings: Mapping[str, str]) -> dict[str, str]:
         self._lanes.reach.check_settings(user, settings)
@@ -214,7 +233,7 @@ class Gateway:
             await _send_piece(
                 send, b"".join([*group, compressor.piece(text.encode()), compressor.end()])
             )
-            raise _BrokenOffError from error
+            raise _BrokenOffError(error.code) from error
         group.append(compressor.end())
         await send({"type": "http.response.body", "body": b"".join(group)})
 

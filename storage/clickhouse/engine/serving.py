@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,14 @@ def serve(data: Path, config: Config, *, is_tethered: bool = False) -> None:
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if config.tls_cert_file else 'http'}://{shown}:{port}"
         server = _Server(_uvicorn_config(gateway, config), folder, url, tokens)
+        server.on_turn = lambda: gateway.metrics.tell(data)
         if is_tethered:
             threading.Thread(target=server.stop_at_end_of_stdin, daemon=True).start()
         try:
             asyncio.run(server.serve(sockets=[listener]))
         finally:
             store_folder.withdraw(folder)
+            gateway.metrics.forget(data)
             lanes.close()
             gateway.close()
             log.info("store stopped")
@@ -79,6 +81,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, folder: Path, url: str, tokens: Any) -> None:
         super().__init__(config)
         self._folder, self._url, self._tokens = folder, url, tokens
+        self.on_turn: Callable[[], None] = lambda: None
+
+    async def on_tick(self, counter: int) -> bool:
+        self.on_turn()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

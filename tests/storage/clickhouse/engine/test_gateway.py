@@ -221,3 +221,18 @@ def test_compression_in_blocks_is_refused_in_words(store: RunningStore) -> None:
     answer = store.ask("SELECT 1", compress="1")
     assert answer.status == 501
     assert "enable_http_compression" in answer.text
+
+
+def test_queries_are_counted(store: RunningStore) -> None:
+    store.ask("SELECT nothing FROM nowhere")
+    path = store.data / "run" / "store.metrics"
+    wait_until(
+        lambda: (
+            path.exists()
+            and 'flowledger_store_queries_failed_total{user="loader",code="60"}' in path.read_text()
+        ),
+        "the failure is counted",
+    )
+    text = path.read_text()
+    assert 'flowledger_store_query_seconds_count{user="loader",kind="read"}' in text
+    assert 'flowledger_store_query_seconds_count{user="loader",kind="insert"}' in text
