@@ -21,7 +21,8 @@ TABLE_FUNCTIONS = frozenset(
 # As a table it parses a text, with columns whose defaults are any expression.
 _ALSO_HARMLESS = frozenset(["format"])
 _SCALARS = re.compile(
-    r"file|executable|catboost\w*|ai(generate|extract|classify|translate|embed|filter|redact|similarity)|remote\w*|url|python\w*|llm\w*"
+    r"file|executable|catboost\w*|remote\w*|url|python\w*|llm\w*"
+    r"|ai(generate|extract|classify|translate|embed|filter|redact|similarity)"
 )
 # Settings that hold text can hold a path, an address or SQL; these cannot.
 _HARMLESS_TEXT = re.compile(
