@@ -39,7 +39,7 @@ class Told:
         return self.flows.filter(at >= period.start, at < period.end)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     folder = tmp_path_factory.mktemp("told")
     (folder / "programs").mkdir()
