@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from app.backups.snapshot import Source
+from core.crash_points import crash_point
 from core.errors import FlowledgerError
 
 FILES = "files"
@@ -93,6 +94,7 @@ class Copying:
             self.effort.copied += 1
         log.write(json.dumps(asdict(known)) + "\n")
         log.flush()
+        crash_point("backup-file-copied")
         return known
 
     def _linked(self, place: Path, known: Copied) -> bool:

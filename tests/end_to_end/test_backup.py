@@ -165,10 +165,10 @@ def test_a_killed_backup_is_taken_up_again(
     programs: Programs, loaded: Path, tmp_path: Path, capsys
 ) -> None:
     place = tmp_path / "backups"
-    program = programs.start("backup", place, "--data", loaded)
+    program = programs.start(*("backup", place, "--data", loaded), crash_at="backup-file-copied:21")
+    assert program.process.wait(60) == -signal.SIGKILL, program.said()
     log = place / UNFINISHED / "copied.ndjson"
-    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") > 20, "files are copied")
-    program.kill()
+    assert log.read_bytes().count(b"\n") == 21
     assert finished(place) == []
     assert restore(place, tmp_path / "new") == 1
     assert "no backup that was finished" in capsys.readouterr().err

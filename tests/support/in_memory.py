@@ -1,8 +1,13 @@
 """chDB within the test itself: for what the engine makes of SQL, without a store process."""
 
+import atexit
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +18,31 @@ from core.schema import Table
 from core.schema.kinds import Kind
 
 
-class InMemory:
-    """A database of its own below a folder."""
+@cache
+def _session() -> Session:
+    """Return the engine: a process can have one, and on one folder only."""
+    folder = tempfile.mkdtemp(prefix="flowledger-chdb-")
+    session = Session(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(session.close)
+    return session
 
-    def __init__(self, folder: Path) -> None:
-        self._session = Session(str(folder))
+
+class InMemory:
+    """A database of its own in the engine of this process."""
+
+    _numbers = count(1)
+
+    def __init__(self) -> None:
+        self._name = f"test{next(self._numbers)}"
+        _session().query(f"CREATE DATABASE {self._name}")
+
+    @property
+    def _session(self) -> Session:
+        """The engine, turned to this database; another test may have turned it away."""
+        session = _session()
+        session.query(f"USE {self._name}")
+        return session
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[list[Any]]:
         """Return the rows of an answer."""
@@ -66,7 +91,8 @@ class InMemory:
         )
 
     def close(self) -> None:
-        self._session.close()
+        """Drop the database."""
+        _session().query(f"DROP DATABASE {self._name}")
 
 
 def _mac(name: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from core.crash_points import VARIABLE as CRASH_AT
+
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 _LOOK_AGAIN_S = 0.02
@@ -107,9 +109,10 @@ class Programs:
                 program.process.kill()
             program.process.wait()
 
-    def start(self, *arguments: object) -> Program:
-        """Start `flowledger ARGUMENTS`."""
-        return self._keep(Program(*self._spawn([str(each) for each in arguments])))
+    def start(self, *arguments: object, crash_at: str = "") -> Program:
+        """Start `flowledger ARGUMENTS`, to be killed at a named point if one is given."""
+        texts = [str(each) for each in arguments]
+        return self._keep(Program(*self._spawn(texts, extra={CRASH_AT: crash_at})))
 
     def run(self, *arguments: object, limit_s: float = LIMIT_S) -> dict[str, Any]:
         """Run `flowledger ARGUMENTS` to its end; return what it printed."""
@@ -126,7 +129,7 @@ class Programs:
     def load(self, data: Path, *options: object, crash_at: str = "", **settings: str) -> Program:
         """Start the pipeline of a data folder, to be killed at a named point if one is given."""
         environ = {f"FLOWLEDGER_{name.upper()}": text for name, text in settings.items()}
-        environ["FLOWLEDGER_TEST_CRASH_AT"] = crash_at
+        environ[CRASH_AT] = crash_at
         arguments = ["--data", str(data), *map(str, options)]
         return self._keep(Program(*self._spawn(arguments, "app.node.loading", environ)))
 

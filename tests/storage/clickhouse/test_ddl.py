@@ -45,7 +45,7 @@ def test_a_rendering_is_as_written_down(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    session = InMemory(tmp_path_factory.mktemp("ddl"))
+    session = InMemory()
     for name in ("embedded", "server"):
         session.run(create_database(RENDERINGS[name]))
         for table in TABLES:

@@ -85,7 +85,7 @@ class Names:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InMemory]:
-    engine = InMemory(tmp_path_factory.mktemp("store"))
+    engine = InMemory()
     engine.create(FLOWS)
     for line in ROWS.strip().split("\n"):
         number, *addresses, direction, country, kind, exporter, services = (

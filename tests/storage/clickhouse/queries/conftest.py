@@ -51,7 +51,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         )
         decoding.process.wait(60)
     flows = _attributed(pl.read_parquet(folder / "decoded.parquet"))
-    store = InMemory(folder / "store")
+    store = InMemory()
     for table in (FLOWS, NAT_EVENTS, EXPORTER_HEALTH, ROLLUP_5M, ROLLUP_1H):
         store.create(table, is_sorted=True)
     _load(store, FLOWS, flows, folder)
