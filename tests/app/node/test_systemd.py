@@ -21,7 +21,11 @@ def test_nobody_there_is_no_trouble(tmp_path: Path) -> None:
     assert not Notifier(str(tmp_path / "nothing")).send("READY=1")
 
 
-@pytest.mark.parametrize(("pid", "interval_s"), [("", 5.0), (str(os.getpid()), 5.0), ("1", 0.0)])
+@pytest.mark.parametrize(
+    ("pid", "interval_s"),
+    [("", 5.0), (str(os.getpid()), 5.0), ("1", 0.0)],
+    ids=["nobody", "us", "another"],
+)
 def test_the_watchdog_is_ours_when_it_names_us(
     monkeypatch: pytest.MonkeyPatch, pid: str, interval_s: float
 ) -> None:
