@@ -1,5 +1,6 @@
 """From the tree of a filter to a condition of SQL, values apart as parameters."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -38,6 +39,7 @@ NAT_ENDS = (2, 5, 7, 9, 11, 15, 17)
 _NAT_EVENTS = {"add": NAT_BEGINS, "create": NAT_BEGINS, "delete": NAT_ENDS}
 _V4 = "BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')"
 _FAMILY_COLUMNS = ("src_addr", "dst_addr")
+_WORD = re.compile(r"[a-z_0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,10 @@ class _Compiler:
                 return self._test(node)
 
     def _family(self, *, is_ipv6: bool) -> str:
-        self.columns |= set(_FAMILY_COLUMNS)
-        is_v4 = _join("OR", [f"{column} {_V4}" for column in _FAMILY_COLUMNS])
+        ends = [self._of_table(column) for column in _FAMILY_COLUMNS]
+        is_v4 = _join("OR", [f"{column} {_V4}" for column in ends])
         # A record without addresses counts as IPv4, as in nfdump.
-        none = _join("AND", [f"{column} = toIPv6('::')" for column in _FAMILY_COLUMNS])
+        none = _join("AND", [f"{column} = toIPv6('::')" for column in ends])
         found = _join("OR", [is_v4, none])
         return f"NOT {found}" if is_ipv6 else found
 
@@ -100,9 +102,15 @@ class _Compiler:
         return _join("OR", [self._place(test, term, place) for place in places])
 
     def _place(self, test: Test, term: Term, place: Place) -> str:
-        self.columns |= columns_of(place.sql, place.when)
-        found = self._compared(test, term, place.sql)
-        return f"({place.when} AND {found})" if place.when else found
+        found = self._compared(test, term, self._of_table(place.sql))
+        return f"({self._of_table(place.when)} AND {found})" if place.when else found
+
+    def _of_table(self, sql: str) -> str:
+        """Give columns the table's name, for a bare `octets` may be the alias of a sum."""
+        columns = columns_of(sql)
+        self.columns |= columns
+        table = self.table.name
+        return _WORD.sub(lambda word: f"{table}.{word[0]}" if word[0] in columns else word[0], sql)
 
     def _compared(self, test: Test, term: Term, sql: str) -> str:
         if term.kind in (Kind.ADDRESS, Kind.NET):

@@ -16,6 +16,7 @@ from storage.clickhouse.queries import (
     breakdown,
     compare,
     distinct,
+    records,
     sankey,
     series,
     top,
@@ -121,6 +122,25 @@ def test_a_filter_and_a_scope_choose(told, table: str) -> None:
     )
     expected = counted(chosen, pl.col("exporter_addr"))
     assert rows(found.frame, "exporter") == rows(expected, "exporter_addr")
+
+
+def test_a_filter_by_octets_is_of_the_flow_and_not_of_the_sum(told) -> None:
+    question = Question(told.period, filter=parse("bytes > 1k and packets > 2"))
+    chosen = told.flows.filter(pl.col("octets") > 1_000, pl.col("packets") > 2)
+    assert 0 < chosen.height < told.flows.height
+    expected = chosen.select(SUMS).row(0)
+    found = top(told.store, question, ["exporter"])
+    assert rows(found.frame, "exporter") == rows(
+        counted(chosen, pl.col("exporter_addr")), "exporter_addr"
+    )
+    assert compare(told.store, question, ["exporter"]).total.octets == expected[0]
+    assert series(told.store, question, ["direction"]).total.octets == expected[0]
+    assert breakdown(told.store, question, "exporter", "direction").total.octets == expected[0]
+    assert sankey(told.store, question, ["exporter", "direction"]).total.octets == expected[0]
+    assert distinct(told.store, question, ["src_addr"])[0] == {
+        "src_addr": chosen["src_addr"].n_unique()
+    }
+    assert records(told.store, question, limit=10_000).frame.height == chosen.height
 
 
 def test_an_operator_that_has_nothing_sees_nothing(told) -> None:
