@@ -328,6 +328,10 @@ async def _read_statement(request: Request, body: _Body) -> tuple[statement.Stat
     parsed, begin = statement.read(joined)
     if len(joined) > _TEXT_MAX and not parsed.is_insert_of_data:
         raise QueryError(62, f"Syntax error: the query is longer than {_TEXT_MAX} octets")
+    if any("\ud800" <= sign <= "\udfff" for sign in parsed.text):
+        raise QueryError(
+            BAD_ARGUMENTS, "the statement is not UTF-8; write such octets with unhex()"
+        )
     if not parsed.is_insert_of_data:
         return parsed, b""
     return parsed, joined[begin:].encode("utf-8", "surrogateescape")

@@ -11,7 +11,7 @@ from core.errors import FlowledgerError
 from core.log import get_logger
 from storage.clickhouse.engine.config import Config
 from storage.clickhouse.engine.failures import TOO_MANY, QueryError, from_engine
-from storage.clickhouse.engine.reach import Reach
+from storage.clickhouse.engine.reach import VALUES_ARE_DATA, Reach
 from storage.clickhouse.engine.users import User
 
 log = get_logger(__name__)
@@ -88,19 +88,20 @@ class Lanes:
         _forget_empty_default(folder)
         path = f"{folder}?max_server_memory_usage={config.memory_max}"
         reader = {
+            **VALUES_ARE_DATA,
             "max_memory_usage": str(config.query_memory_max),
             "max_execution_time": f"{config.query_time_max:g}",
             "timeout_overflow_mode": "throw",
             "result_overflow_mode": "throw",
         }
         reader["max_threads"] = str(config.threads or os.cpu_count() or 1)
-        self.base = {User.READER: reader, User.LOADER: dict[str, str]()}
+        self.base = {User.READER: reader, User.LOADER: dict(VALUES_ARE_DATA)}
         self._admin = Lane(path, {}, is_reader=False)
         self._admin_lock = threading.Lock()
         _shut_filesystem(self._admin.connection)
         self._free = {
             User.READER: [Lane(path, reader, is_reader=True) for _ in range(config.readers)],
-            User.LOADER: [Lane(path, {}, is_reader=False) for _ in range(LOADERS)],
+            User.LOADER: [Lane(path, VALUES_ARE_DATA, is_reader=False) for _ in range(LOADERS)],
         }
         self._turns = {user: threading.Semaphore(len(lanes)) for user, lanes in self._free.items()}
         self._all = [self._admin, *self._free[User.READER], *self._free[User.LOADER]]

@@ -18,8 +18,9 @@ TABLE_FUNCTIONS = frozenset(
         *("view", "viewifpermitted", "mergetreeindex"),
     ]
 )
-# As a table it parses a text, with columns whose defaults are any expression.
-_ALSO_HARMLESS = frozenset(["format"])
+# As a table it parses a text, with columns whose defaults are any expression: the parse shows it
+# everywhere but there, where it is refused as a function of its own, too.
+_FORMAT = "format"
 _SCALARS = re.compile(
     r"file|executable|catboost\w*|remote\w*|url|python\w*|llm\w*"
     r"|ai(generate|extract|classify|translate|embed|filter|redact|similarity)"
@@ -41,8 +42,14 @@ _LOCKED = re.compile(
     r"max_memory_usage_for_user|memory_\w+|max_untracked_memory|readonly|allow_ddl"
     r"|allow_introspection_functions|log_comment|priority|os_thread\w*"
     r"|\w+_profiler_\w+|jemalloc_\w+|max_temporary_data_on_disk\w*"
+    r"|max_(ast|expanded_ast|parser|subquery)_\w+"
 )
-_NEVER = frozenset(["disk"])  # Of a table: a folder of its own.
+# Rows of VALUES are not read by us, so they may not call anything.
+VALUES_ARE_DATA = {
+    "input_format_values_interpret_expressions": "0",
+    "input_format_values_deduce_templates_of_expressions": "0",
+}
+_NEVER = frozenset(["disk", *VALUES_ARE_DATA])  # A disk of a table is a folder of its own.
 _SYSTEM = frozenset(["FLUSH", "STOP", "START", "SYNC", "WAIT", "DROP", "CLEAR"])
 
 
@@ -50,9 +57,7 @@ class Reach:
     """What of the engine's own lists is out of bounds."""
 
     def __init__(self, table_functions: Iterable[str], text_settings: Iterable[str]) -> None:
-        self._outside = (
-            {name.lower() for name in table_functions} - TABLE_FUNCTIONS - _ALSO_HARMLESS
-        )
+        self._outside = {name.lower() for name in table_functions} - TABLE_FUNCTIONS - {_FORMAT}
         self._text_settings = frozenset(text_settings)
 
     @classmethod
@@ -80,9 +85,11 @@ class Reach:
         for token, following in zip(tokens, [*tokens[1:], None], strict=True):
             if token.says("INTO") and following is not None and following.says("OUTFILE"):
                 raise _refusal("INTO OUTFILE")
+        is_hiding = statement.first == "SHOW" or any(token.says("APPLY") for token in tokens)
         for name in _called(tokens):
             low = name.lower()
-            if low in self._outside or "\\" in name or _SCALARS.fullmatch(low):
+            is_table = low in self._outside or (low == _FORMAT and is_hiding)
+            if is_table or "\\" in name or _SCALARS.fullmatch(low):
                 raise _refusal(f"function {name}")
         names = list(_settings(tokens))
         self.check_settings(user, names)
@@ -98,11 +105,13 @@ class Reach:
 
 def _check_commands(statement: Statement) -> None:
     tokens = statement.tokens
+    words: set[str] = set()
     for at, token in enumerate(tokens[:-1]):
         begins = at == 0 or tokens[at - 1].says("WITH")  # PARALLEL WITH.
         if token.says("SYSTEM") and begins and tokens[at + 1].kind == "word":
-            verb, rest = tokens[at + 1].text.upper(), {t.text.upper() for t in tokens[at + 2 :]}
-            if verb not in _SYSTEM or rest & {"LISTEN", "FAILPOINT", "REPLICA", "DISTRIBUTED"}:
+            verb = tokens[at + 1].text.upper()
+            words = words or {each.text.upper() for each in tokens}
+            if verb not in _SYSTEM or words & {"LISTEN", "FAILPOINT", "REPLICA", "DISTRIBUTED"}:
                 raise _refusal(f"SYSTEM {verb}")
         if token.says("NAME") and tokens[at - 1].says("WITH") and "/" in tokens[at + 1].text:
             raise _refusal("a copy with a path for its name")
@@ -138,15 +147,24 @@ def _called(tokens: tuple[Token, ...]) -> Iterator[str]:
 
 def _settings(tokens: tuple[Token, ...]) -> Iterator[str]:
     """Yield what is set: names behind SETTINGS or SET, as far as these may reach."""
-    for at, token in enumerate(tokens):
-        if not (token.says("SETTINGS") or token.says("SETTING") or token.says("SET")):
-            continue
-        for before, name in zip(tokens[at:], tokens[at + 1 :], strict=False):
-            if name.depth < token.depth:
-                break
-            is_first = before is token or before.text in (",", ".")
-            if name.depth == token.depth and is_first and name.kind in ("word", "quoted"):
-                yield name.name
+    depths: list[int] = []  # Of such clauses that are open.
+    before: Token | None = None
+    for token in tokens:
+        while depths and depths[-1] > token.depth:
+            depths.pop()
+        if depths and depths[-1] == token.depth and token.kind in ("word", "quoted"):
+            is_first = before is not None and (
+                before.text in (",", ".") or _begins_settings(before)
+            )
+            if is_first:
+                yield token.name
+        if _begins_settings(token) and (not depths or depths[-1] < token.depth):
+            depths.append(token.depth)
+        before = token
+
+
+def _begins_settings(token: Token) -> bool:
+    return token.kind == "word" and token.text.upper() in ("SETTINGS", "SETTING", "SET")
 
 
 def _refusal(what: str) -> QueryError:

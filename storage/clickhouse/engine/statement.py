@@ -6,6 +6,7 @@ This reads tokens only. What a statement may do is decided on the engine's own p
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from storage.clickhouse.engine.failures import SYNTAX, QueryError
 
@@ -13,9 +14,10 @@ _TOKEN = re.compile(
     r"""
     (?P<space>\s+|--[^\n]*|\#[ !][^\n]*)
   | (?P<comment>/\*)
-  | (?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>[A-Za-z0-9_]*)\$.*?\$(?P=tag)\$)
+  | (?P<tag>\$[A-Za-z0-9_]*\$)
+  | (?P<string>'(?:[^'\\]|\\.|'')*')
   | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
-  | (?P<word>[A-Za-z_][A-Za-z0-9_$]*)
+  | (?P<word>[A-Za-z_][A-Za-z0-9_$]*|\$[A-Za-z0-9_][A-Za-z0-9_$]*)
   | (?P<number>[0-9][A-Za-z0-9_.]*)
   | (?P<sign>[\x21-\x7e])
     """,
@@ -26,8 +28,7 @@ _PAIRS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 VALUES = "Values"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, a string, a sign: not space, not a comment."""
 
     kind: str
@@ -72,32 +73,37 @@ def read(text: str, *, has_body: bool = False) -> tuple[Statement, int]:
     """
     tokens: list[Token] = []
     at, depth = 0, 0
+    is_insert = has_rows = False
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
             raise QueryError(SYNTAX, _stray(text, at))
-        if found.lastgroup == "comment":
-            at = _behind_comment(text, at)
-            continue
-        at = found.end()
-        kind = found.lastgroup if found.lastgroup != "tag" else "string"
+        begins, at, kind = at, found.end(), str(found.lastgroup)
         if kind == "space":
             continue
+        if kind == "comment":
+            at = _behind_comment(text, begins)
+            continue
+        if kind == "tag":
+            kind, at = "string", _behind_quote(text, begins, found[0])
         sign = found[0] if kind == "sign" else ""
         if sign == ";":
             _refuse_more(text, at)
             return _statement(text, tokens, at), at
         step = _PAIRS.get(sign, 0)
         depth = max(0, depth + min(step, 0))
-        tokens.append(Token(str(kind), found[0], found.start(), at, depth))
+        token = Token(kind, text[begins:at], begins, at, depth)
+        tokens.append(token)
         depth += max(step, 0)
-        if tokens[0].says("INSERT") and depth == 0:
-            begins = _data_begin(tokens, text, at)
-            if begins is not None:
-                return _insert(text, tokens), begins
+        is_insert = is_insert or (len(tokens) == 1 and token.says("INSERT"))
+        if is_insert:
+            has_rows = has_rows or token.says("SELECT")
+            begin = _data_begin(tokens, text, at, has_rows=has_rows) if depth == 0 else None
+            if begin is not None:
+                return _insert(text, tokens), begin
     statement = _statement(text, tokens, len(text))
-    if has_body and statement.first == "INSERT" and not statement.target:
-        has_rows = any(token.says("SELECT") or token.says("WITH") for token in tokens)
+    if has_body and is_insert and not statement.target:
+        has_rows = has_rows or any(token.says("WITH") for token in tokens)
         if not has_rows:
             return _insert(text, tokens), len(text)
     return statement, len(text)
@@ -136,15 +142,30 @@ def _behind_comment(text: str, begins: int) -> int:
     raise QueryError(SYNTAX, f"Syntax error: the /* at position {begins + 1} is not closed")
 
 
-def _data_begin(tokens: list[Token], text: str, at: int) -> int | None:
+def _behind_quote(text: str, begins: int, tag: str) -> int:
+    """Return where what stands between two ``$tag$`` ends.
+
+    One that is not closed would be a name to the engine: nobody has such names, and to look for
+    the end of each of many takes long.
+    """
+    closing = text.find(tag, begins + len(tag))
+    if closing < 0:
+        raise QueryError(SYNTAX, _stray(text, begins))
+    return closing + len(tag)
+
+
+_BEHIND_FORMAT = re.compile(r"[ \t\r\f\v]*;?[ \t\r\f\v]*\n?|")
+
+
+def _data_begin(tokens: list[Token], text: str, at: int, *, has_rows: bool) -> int | None:
     """Return where data begin, when the last token is what they follow."""
     if len(tokens) < 3:  # INSERT, a table, and one more.
         return None
     last, before = tokens[-1], tokens[-2]
     if last.says("VALUES"):
         return at
-    if before.says("FORMAT") and last.kind == "word" and not _is_select(tokens):
-        rest = re.compile(r"[ \t\r\f\v]*;?[ \t\r\f\v]*\n?|").match(text, at)
+    if before.says("FORMAT") and last.kind == "word" and not has_rows:
+        rest = _BEHIND_FORMAT.match(text, at)
         return rest.end() if rest is not None else at
     return None
 
