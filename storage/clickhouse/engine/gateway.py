@@ -1,7 +1,7 @@
 """The ClickHouse HTTP protocol in front of the engine, as an ASGI application."""
 
 import asyncio
-import re
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from core.log import get_logger
 from storage.clickhouse.engine import formats, statement
+from storage.clickhouse.engine.body import Body, DisconnectedError, Receive, read_text
+from storage.clickhouse.engine.compression import BLOCKS, Compressor
 from storage.clickhouse.engine.config import Config
 from storage.clickhouse.engine.execution import Execution, Query
 from storage.clickhouse.engine.failures import (
     BAD_ARGUMENTS,
-    SYNTAX,
     TOO_LARGE,
+    TOO_MANY,
     UNSUPPORTED,
     QueryError,
 )
@@ -23,11 +25,8 @@ from storage.clickhouse.engine.lanes import LOADERS, Lanes
 from storage.clickhouse.engine.metrics import QueryMetrics
 from storage.clickhouse.engine.reach import lowered
 from storage.clickhouse.engine.request import (
-    Compressor,
     Request,
     authenticate,
-    decompressor,
-    plain,
 )
 from storage.clickhouse.engine.sessions import Sessions
 from storage.clickhouse.engine.users import User
@@ -35,16 +34,10 @@ from storage.clickhouse.engine.users import User
 log = get_logger(__name__)
 _T = TypeVar("_T")
 _Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[_Message]]
 Send = Callable[[_Message], Awaitable[None]]
 
-_TEXT_MAX = 1 << 20  # Octets of a statement without its data.
+_LONG = 1 << 14
 _GROUP = 1 << 18  # Small pieces are sent together.
-_KILL = re.compile(r"\A(\s*KILL\s+QUERY\s+WHERE\s+)query_id\s*(=|IN)", re.IGNORECASE)
-
-
-class _DisconnectedError(Exception):
-    """The client went away."""
 
 
 class _BrokenOffError(Exception):
@@ -72,8 +65,12 @@ class Gateway:
         self._is_open = is_open_to_loopback
         self._sessions = Sessions()
         self.metrics = QueryMetrics()
-        # As many again as there are connections: some wait for a turn, some stop queries.
-        count = 2 * (config.readers + LOADERS) + 8
+        self._numbers = itertools.count(1)
+        # A turn is waited for before a thread is taken: else those who wait would have them all.
+        counts = {User.READER: config.readers, User.LOADER: LOADERS}
+        self._turns = {user: asyncio.Semaphore(count) for user, count in counts.items()}
+        # As many again as there are connections: some stop queries, some read long statements.
+        count = 2 * sum(counts.values()) + 4
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="query")
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -88,7 +85,7 @@ class Gateway:
             await self._query(request, receive, send)
         except QueryError as error:
             await self._refuse(request, error, send)
-        except _DisconnectedError:
+        except DisconnectedError:
             log.info("a client went away, its query was ended", query_id=request.query_id)
 
     async def _refuse(self, request: Request, error: QueryError, send: Send) -> None:
@@ -117,30 +114,25 @@ class Gateway:
         if request.method not in ("GET", "HEAD", "POST"):
             raise QueryError(UNSUPPORTED, f"Method {request.method} is not answered; use POST")
         user = authenticate(request, self._tokens, is_open_to_loopback=self._is_open)
-        if request.is_on("compress") or request.is_on("decompress"):
-            raise QueryError(
-                UNSUPPORTED,
-                "compress=1 and decompress=1 are not answered here; use HTTP compression "
-                "(Accept-Encoding with enable_http_compression=1, Content-Encoding)",
-            )
-        body = _Body(receive, request.headers.get("content-encoding", "").lower())
+        encoding = request.headers.get("content-encoding", "").lower()
+        body = Body(receive, BLOCKS if request.is_on("decompress") else encoding)
         try:
             await self._ask(user, request, body, send)
         except (QueryError, _BrokenOffError) as error:
             self.metrics.failed(user, error.code)
             raise
-        except _DisconnectedError:
+        except DisconnectedError:
             self.metrics.abandoned(user)
             raise
 
-    async def _ask(self, user: User, request: Request, body: "_Body", send: Send) -> None:
-        parsed, data = await _read_statement(request, body)
+    async def _ask(self, user: User, request: Request, body: Body, send: Send) -> None:
+        parsed, data = await self._read(request, body)
         said = statement.assignments(parsed) if parsed.first == "SET" else {}
         kept = self._sessions.settings(user, request)
         query = Query(
             user=user,
             statement=parsed,
-            mark=request.query_id,
+            mark=f"{next(self._numbers)}:{request.query_id}",
             database=request.database,
             parameters=request.parameters(),
             settings=self._allowed(user, {**kept, **request.settings(), **said}),
@@ -151,12 +143,33 @@ class Gateway:
         )
         execution = Execution(self._lanes, query)
         begun = time.monotonic()
+        await self._turn(user)
         try:
             await self._execute(request, execution, parsed, body, data, send)
         finally:
             await self._in_thread(execution.close)
+            self._turns[user].release()
             seconds = time.monotonic() - begun
             self.metrics.done(user, parsed.first, seconds, execution.summary)
+
+    async def _read(self, request: Request, body: Body) -> tuple[statement.Statement, bytes]:
+        """Read the statement; a long one where others need not wait for it."""
+        text = await read_text(request, body)
+        if len(text.given) + len(text.head) > _LONG:
+            return await self._in_thread(text.parse)
+        return text.parse()
+
+    async def _turn(self, user: User) -> None:
+        """Wait until one of the user's connections is free."""
+        limit_s = self._config.wait_max
+        try:
+            await asyncio.wait_for(self._turns[user].acquire(), limit_s)
+        except TimeoutError:
+            raise QueryError(
+                TOO_MANY,
+                f"Too many simultaneous queries: no turn for {user} within {limit_s:g} s; "
+                "ask again later",
+            ) from None
 
     def _allowed(self, user: User, settings: Mapping[str, str]) -> dict[str, str]:
         self._lanes.reach.check_settings(user, settings)
@@ -167,7 +180,7 @@ class Gateway:
         request: Request,
         execution: Execution,
         parsed: statement.Statement,
-        body: "_Body",
+        body: Body,
         data: bytes,
         send: Send,
     ) -> None:
@@ -184,7 +197,7 @@ class Gateway:
             while (piece := await body.next()) is not None:
                 if piece:
                     await self._in_thread(execution.append, piece)
-        except _DisconnectedError:
+        except DisconnectedError:
             log.info("an INSERT was broken off by its client", query_id=request.query_id)
             raise
         finishing = asyncio.ensure_future(self._in_thread(execution.finish))
@@ -193,7 +206,7 @@ class Gateway:
         await send({"type": "http.response.body", "body": b""})
 
     async def _until_done(
-        self, work: "asyncio.Future[None]", execution: Execution, body: "_Body"
+        self, work: "asyncio.Future[None]", execution: Execution, body: Body
     ) -> None:
         """Wait for the work; when the client goes away, end its query."""
         leaving = asyncio.ensure_future(body.disconnected())
@@ -203,7 +216,7 @@ class Gateway:
                 await self._in_thread(execution.stop)
                 await asyncio.wait({work})
                 work.exception()
-                raise _DisconnectedError
+                raise DisconnectedError
         finally:
             leaving.cancel()
         work.result()
@@ -223,7 +236,7 @@ class Gateway:
         begun = time.monotonic()
         try:
             while piece is not None:
-                group.append(compressor.piece(piece))
+                group.append(await self._compress(compressor, piece))
                 if sum(map(len, group)) >= _GROUP or time.monotonic() - begun > 1:
                     await _send_piece(send, b"".join(group))
                     group, begun = [], time.monotonic()
@@ -243,7 +256,7 @@ class Gateway:
         pieces: list[bytes] = []
         size = 0
         while (piece := await self._in_thread(execution.piece)) is not None:
-            pieces.append(compressor.piece(piece))
+            pieces.append(await self._compress(compressor, piece))
             size += len(pieces[-1])
             if size > self._config.result_size_max:
                 raise QueryError(
@@ -253,6 +266,11 @@ class Gateway:
                 )
         await self._begin(request, execution, encoding, send)
         await send({"type": "http.response.body", "body": b"".join([*pieces, compressor.end()])})
+
+    async def _compress(self, compressor: Compressor, piece: bytes) -> bytes:
+        if compressor.is_slow:
+            return await self._in_thread(compressor.piece, piece)
+        return compressor.piece(piece)
 
     async def _begin(
         self, request: Request, execution: Execution, encoding: str, send: Send
@@ -264,7 +282,7 @@ class Gateway:
             "x-clickhouse-format": name,
             "x-clickhouse-summary": execution.summary.header(),
         }
-        if encoding:
+        if encoding and encoding != BLOCKS:
             headers["content-encoding"] = encoding
         await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
 
@@ -275,71 +293,6 @@ class Gateway:
     def close(self) -> None:
         """Let the threads end."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-class _Body:
-    """The request's body, decompressed piece by piece."""
-
-    def __init__(self, receive: Receive, encoding: str) -> None:
-        self._receive = receive
-        self._decompress = decompressor(encoding)
-        self._is_whole = False
-
-    async def next(self) -> bytes | None:
-        """Return the next piece, None at the end."""
-        if self._is_whole:
-            return None
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise _DisconnectedError
-        self._is_whole = not message.get("more_body", False)
-        return plain(self._decompress, message.get("body", b""))
-
-    async def has_more(self) -> bool:
-        """Tell whether anything but space is left."""
-        while (piece := await self.next()) is not None:
-            if piece.strip():
-                return True
-        return False
-
-    async def disconnected(self) -> None:
-        """Return when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-async def _read_statement(request: Request, body: _Body) -> tuple[statement.Statement, bytes]:
-    """Return the statement, and what of its data came with it."""
-    given = request.values.get("query", "")
-    text = _rewritten(given)
-    if given:
-        parsed, begin = statement.read(text, has_body=True)
-        if parsed.is_insert_of_data:
-            return parsed, text[begin:].encode()
-    head = b""
-    while (piece := await body.next()) is not None:
-        head += piece
-        if len(head) > _TEXT_MAX:
-            break
-    if not given and not head.strip():
-        raise QueryError(SYNTAX, "Syntax error: the query is empty")
-    joined = (text + "\n" if given and head else text) + head.decode("utf-8", "surrogateescape")
-    joined = _rewritten(joined)
-    parsed, begin = statement.read(joined)
-    if len(joined) > _TEXT_MAX and not parsed.is_insert_of_data:
-        raise QueryError(62, f"Syntax error: the query is longer than {_TEXT_MAX} octets")
-    if any("\ud800" <= sign <= "\udfff" for sign in parsed.text):
-        raise QueryError(
-            BAD_ARGUMENTS, "the statement is not UTF-8; write such octets with unhex()"
-        )
-    if not parsed.is_insert_of_data:
-        return parsed, b""
-    return parsed, joined[begin:].encode("utf-8", "surrogateescape")
-
-
-def _rewritten(text: str) -> str:
-    """Have KILL QUERY find a query by the id that we gave it."""
-    return _KILL.sub(r"\1Settings['log_comment'] \2", text)
 
 
 async def _send_piece(send: Send, piece: bytes) -> None:

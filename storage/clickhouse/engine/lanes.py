@@ -3,14 +3,14 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import FlowledgerError
 from core.log import get_logger
 from storage.clickhouse.engine.config import Config
-from storage.clickhouse.engine.failures import TOO_MANY, QueryError, from_engine
+from storage.clickhouse.engine.failures import QueryError, from_engine
 from storage.clickhouse.engine.reach import VALUES_ARE_DATA, Reach
 from storage.clickhouse.engine.users import User
 
@@ -103,9 +103,7 @@ class Lanes:
             User.READER: [Lane(path, reader, is_reader=True) for _ in range(config.readers)],
             User.LOADER: [Lane(path, VALUES_ARE_DATA, is_reader=False) for _ in range(LOADERS)],
         }
-        self._turns = {user: threading.Semaphore(len(lanes)) for user, lanes in self._free.items()}
         self._all = [self._admin, *self._free[User.READER], *self._free[User.LOADER]]
-        self._wait_s = config.wait_max
         self.reach = Reach.learn(self.ask)
         self.version = self.ask("SELECT version()").strip()
 
@@ -118,29 +116,16 @@ class Lanes:
                 raise from_engine(error) from error
             return answer
 
-    @contextlib.contextmanager
-    def lane(self, user: User) -> Iterator[Lane]:
-        """Lend a connection; raises QueryError when none is free for too long."""
-        lane = self.take(user)
-        try:
-            yield lane
-        finally:
-            self.give_back(user, lane)
-
     def take(self, user: User) -> Lane:
-        """Return a connection that nobody else uses until it is given back."""
-        if not self._turns[user].acquire(timeout=self._wait_s):
-            raise QueryError(
-                TOO_MANY,
-                f"Too many simultaneous queries: no turn for {user} within {self._wait_s:g} s; "
-                "ask again later",
-            )
+        """Return a connection that nobody else uses until it is given back.
+
+        Whoever calls has a turn: there are as many for a user as connections.
+        """
         return self._free[user].pop()
 
     def give_back(self, user: User, lane: Lane) -> None:
         """Let the next one have it."""
         self._free[user].append(lane)
-        self._turns[user].release()
 
     def stop_query(self, mark: str) -> None:
         """End the query with this mark, and return when it is gone."""

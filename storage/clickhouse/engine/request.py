@@ -5,19 +5,14 @@ import binascii
 import hmac
 import re
 import uuid
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import lz4.frame
-
-from core import zstd
+from storage.clickhouse.engine.compression import BLOCKS, ENCODINGS
 from storage.clickhouse.engine.failures import (
-    BAD_ARGUMENTS,
-    UNSUPPORTED,
     WRONG_PASSWORD,
     QueryError,
 )
@@ -55,7 +50,6 @@ _OURS = frozenset(
     ]
 )
 _LOOPBACK = ("127.", "::1", "localhost", "[::1]", "::ffff:127.")
-ENCODINGS = ("zstd", "lz4", "gzip", "deflate")
 
 
 @dataclass(slots=True)
@@ -115,6 +109,8 @@ class Request:
 
     def encoding(self) -> str:
         """Return how the answer is to be compressed; empty for not at all."""
+        if self.is_on("compress"):
+            return BLOCKS
         if not self.is_on("enable_http_compression"):
             return ""
         accepted = self.headers.get("accept-encoding", "")
@@ -183,62 +179,6 @@ def _credentials(request: Request) -> tuple[str, str]:
             request.headers.get("x-clickhouse-key", ""),
         )
     return request.values.get("user", ""), request.values.get("password", "")
-
-
-def decompressor(encoding: str) -> Callable[[bytes], bytes]:
-    """Return what turns pieces of a body into plain pieces."""
-    if encoding in ("", "identity"):
-        return bytes
-    if encoding == "gzip":
-        return zlib.decompressobj(wbits=31).decompress
-    if encoding == "deflate":
-        return zlib.decompressobj().decompress
-    if encoding == "zstd":
-        return zstd.ZstdDecompressor().decompress
-    if encoding == "lz4":
-        stream = lz4.frame.LZ4FrameDecompressor()
-        return lambda data: bytes(stream.decompress(data)) if data else b""
-    raise QueryError(
-        UNSUPPORTED, f"Content-Encoding {encoding} is unknown; send {', '.join(ENCODINGS)}"
-    )
-
-
-def plain(decompress: Callable[[bytes], bytes], data: bytes) -> bytes:
-    """Return a piece decompressed."""
-    try:
-        return decompress(data)
-    except (zlib.error, zstd.ZstdError, RuntimeError, EOFError) as error:
-        raise QueryError(BAD_ARGUMENTS, f"the body cannot be decompressed: {error}") from error
-
-
-class Compressor:
-    """Compresses an answer piece by piece."""
-
-    def __init__(self, encoding: str) -> None:
-        self._head = b""
-        if encoding in ("gzip", "deflate"):
-            zipper = zlib.compressobj(3, wbits=31 if encoding == "gzip" else 15)
-            self._piece: Callable[[bytes], bytes] = zipper.compress
-            self._end: Callable[[], bytes] = zipper.flush
-        elif encoding == "zstd":
-            stream = zstd.ZstdCompressor(1)
-            self._piece, self._end = stream.compress, stream.flush
-        elif encoding == "lz4":
-            framer = lz4.frame.LZ4FrameCompressor()
-            self._head = framer.begin()
-            self._piece, self._end = framer.compress, framer.flush
-        else:
-            self._piece, self._end = bytes, bytes
-
-    def piece(self, data: bytes) -> bytes:
-        """Return what can be sent so far."""
-        head, self._head = self._head, b""
-        return head + self._piece(data)
-
-    def end(self) -> bytes:
-        """Return what is left."""
-        head, self._head = self._head, b""
-        return head + self._end()
 
 
 def is_loopback(hosts: Iterable[str]) -> bool:

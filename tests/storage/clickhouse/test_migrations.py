@@ -93,8 +93,8 @@ def test_an_earlier_state_keeps_its_rows(store: Store, config: Config, number: i
         store.command(statement, in_database=False)
     for migration in MIGRATIONS[:number]:
         store.command(
-            f"INSERT INTO {NOTES} VALUES ({migration.number}, '{migration.name}', "
-            f"'{migration.checksum}', now())"
+            f"INSERT INTO {NOTES} SELECT {migration.number}, '{migration.name}', "
+            f"'{migration.checksum}', now()"
         )
     for table in TABLES:
         store.command(f"INSERT INTO {table.name} ({table.time}, batch_id) SELECT now(), 77")

@@ -217,12 +217,6 @@ def test_readers_beyond_their_number_wait(store: RunningStore) -> None:
     store.run("DELETE FROM shop.t WHERE a = 100")
 
 
-def test_compression_in_blocks_is_refused_in_words(store: RunningStore) -> None:
-    answer = store.ask("SELECT 1", compress="1")
-    assert answer.status == 501
-    assert "enable_http_compression" in answer.text
-
-
 def test_queries_are_counted(store: RunningStore) -> None:
     store.ask("SELECT nothing FROM nowhere")
     path = store.data / "run" / "store.metrics"
