@@ -15,7 +15,6 @@ from app.backups.folder import UNFINISHED, finished
 from app.cli import main
 from pipeline.gate import held
 from storage.clickhouse.client import Store, open_store
-from storage.clickhouse.errors import StoreRefusedError
 from storage.clickhouse.migrations import migrate
 from tests.support import spooled
 from tests.support.isp_traffic import Traffic
@@ -37,13 +36,6 @@ def run_on(programs: Programs, data: Path, traffic: Traffic) -> None:
         wait_until(lambda: here.is_done(store), "everything loaded")
         here.check(store)
         pipeline.kill()
-
-
-def has_tables(store: Store) -> bool:
-    try:
-        return Traffic.loaded(store) >= 0
-    except StoreRefusedError:
-        return False
 
 
 def is_made(store: Store) -> bool:
@@ -80,7 +72,7 @@ def test_a_backup_of_any_step_of_a_batch_is_the_truth_in_the_end(
     with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
         pipeline = programs.load(traffic.data, "--config", traffic.settings, crash_at=point)
         assert pipeline.process.wait(60) == -signal.SIGKILL, pipeline.said()
-        wait_until(lambda: has_tables(store) or is_made(store), "there are tables")
+        wait_until(lambda: Traffic.has_tables(store) or is_made(store), "there are tables")
         assert back_up(traffic.data, place) == 0
         assert not traffic.is_done(store)
     (backup,) = finished(place)
@@ -102,7 +94,7 @@ def test_backups_of_a_pipeline_at_work_are_the_truth_in_the_end(
     assert len(segments) > 1
     with RunningStore(traffic.data), open_store(spooled.STORE, traffic.data, "loader") as store:
         pipeline = programs.load(traffic.data, "--config", traffic.settings)
-        wait_until(lambda: has_tables(store), "there are tables")
+        wait_until(lambda: Traffic.has_tables(store), "there are tables")
         for segment in segments:
             (traffic.data / "journal" / segment.name).hardlink_to(segment)
             time.sleep(0.15)

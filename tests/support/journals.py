@@ -1,5 +1,6 @@
 """A journal of what a simulated ISP exports, written at once."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from collector.journal.writer import JournalWriter
 from simulator.isp import Isp
 
 
-def write_journal(data: Path, isp: Isp, duration_s: float) -> int:
-    """Write it in small blocks and segments, as they come in time; return how many datagrams."""
+def write_journal(
+    data: Path,
+    isp: Isp,
+    duration_s: float,
+    clock: Callable[[np.ndarray], np.ndarray] = lambda sent_ns: sent_ns,
+) -> int:
+    """Write it in small blocks and segments, as they come in time; return how many datagrams.
+
+    The clock makes the times of receipt from those of sending.
+    """
     names = [IPV4_MAPPED + IPv4Address(router.address).packed for router in isp.exporters]
     exporters = np.frombuffer(b"".join(names), ADDRESS)
     config = Config(segment_size=512 * 1024, block_size=64 * 1024, direct_io=False)
@@ -29,7 +38,7 @@ def write_journal(data: Path, isp: Isp, duration_s: float) -> int:
             writer.append(
                 slots,
                 batch.lengths,
-                batch.sent_ns,
+                clock(batch.sent_ns),
                 exporters[batch.exporter],
                 np.full(len(batch), 2055, np.uint16),
                 0,

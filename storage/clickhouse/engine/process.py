@@ -67,7 +67,7 @@ def start(data: Path, config: Config | None = None) -> Running:
             return Running(process, _wait(process, data / FOLDER / ENDPOINT, said))
     except BaseException:
         process.kill()
-        process.wait()
+        process.communicate()  # Closes our end of its pipe, too.
         raise
 
 
