@@ -26,21 +26,19 @@ class Decompressor:
     """Makes a body plain."""
 
     def __init__(self, encoding: str) -> None:
-        self._stream: Any = None
+        self._new: Callable[[], Any] = _none
+        self._stream: Any = None  # None between one compressed stream and a next one.
         self._rest = b""
-        self._is_begun = False
         match encoding:
             case "" | "identity":
                 self._pieces: Callable[[bytes], Iterator[bytes]] = _as_it_is
             case "blocks":
                 self._pieces = self._blocks
             case "gzip" | "deflate":
-                self._stream = zlib.decompressobj(wbits=31 if encoding == "gzip" else 15)
+                self._new = _zlib(31 if encoding == "gzip" else 15)
                 self._pieces = self._zlib
             case "zstd" | "lz4":
-                is_zstd = encoding == "zstd"
-                new = zstd.ZstdDecompressor if is_zstd else lz4.frame.LZ4FrameDecompressor
-                self._stream = new()
+                self._new = zstd.ZstdDecompressor if encoding == "zstd" else _lz4
                 self._pieces = self._bounded
             case _:
                 raise QueryError(
@@ -50,7 +48,6 @@ class Decompressor:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Yield what these octets of the body stand for."""
-        self._is_begun = self._is_begun or bool(data)
         try:
             yield from self._pieces(data)
         except (zlib.error, zstd.ZstdError, RuntimeError, EOFError, ValueError) as error:
@@ -58,19 +55,24 @@ class Decompressor:
 
     def finish(self) -> None:
         """Refuse a body that ends in the middle: rows of it would be lost."""
-        is_open = self._stream is not None and self._is_begun and not self._stream.eof
-        if is_open or self._rest:
+        if self._stream is not None or self._rest:
             raise QueryError(BAD_ARGUMENTS, "the compressed body ends in the middle")
 
     def _zlib(self, data: bytes) -> Iterator[bytes]:
-        while data and not self._stream.eof:
-            yield self._stream.decompress(data, _PIECE)
-            data = self._stream.unconsumed_tail
+        while data:
+            stream = self._stream = self._stream or self._new()
+            yield stream.decompress(data, _PIECE)
+            data = stream.unconsumed_tail
+            if stream.eof:
+                data, self._stream = stream.unused_data, None
 
     def _bounded(self, data: bytes) -> Iterator[bytes]:
-        while not self._stream.eof and (data or not self._stream.needs_input):
-            yield bytes(self._stream.decompress(data, _PIECE))
+        while data or (self._stream is not None and not self._stream.needs_input):
+            stream = self._stream = self._stream or self._new()
+            yield bytes(stream.decompress(data, _PIECE))
             data = b""
+            if stream.eof:  # Drivers send one for each of their blocks.
+                data, self._stream = stream.unused_data or b"", None
 
     def _blocks(self, data: bytes) -> Iterator[bytes]:
         self._rest += data
@@ -85,6 +87,18 @@ class Decompressor:
                 raise ValueError("the checksum of a block is wrong")
             self._rest = self._rest[_SUM + size :]
             yield _plain_block(method, block[_HEAD.size :], plain)
+
+
+def _none() -> None:
+    return None
+
+
+def _zlib(bits: int) -> Callable[[], Any]:
+    return lambda: zlib.decompressobj(wbits=bits)
+
+
+def _lz4() -> Any:
+    return lz4.frame.LZ4FrameDecompressor()
 
 
 def _as_it_is(data: bytes) -> Iterator[bytes]:

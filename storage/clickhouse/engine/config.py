@@ -22,7 +22,9 @@ class Config:
     query_memory_max: Size = setting(512 * 2**20, doc="Memory of one reader's query.")
     query_time_max: Duration = setting(600.0, doc="How long one reader's query may run.")
     result_size_max: Size = setting(
-        256 * 2**20, doc="Largest answer in a format that cannot be streamed, such as JSON."
+        256 * 2**20,
+        doc="Largest answer in a format that cannot be streamed, such as JSON (in text, an octet "
+        "of a column counts as 8, and a row as 256 at least).",
     )
     readers: int = setting(4, doc="Readers' queries that run at once; others wait.")
     wait_max: Duration = setting(10.0, doc="How long a query waits for its turn.")

@@ -30,6 +30,7 @@ _ONE_PART = (
 
 
 _EXPLAIN = "EXPLAIN AST "
+_ROW = 32
 
 
 @dataclass(slots=True)
@@ -143,12 +144,15 @@ class Execution:
             self._open_arrow(lane, sql)
         else:
             if kind.startswith("Select") and query.result_size_max:
-                asked = query.settings.get("max_result_bytes", "0")
-                limit = lowered(
-                    {"max_result_bytes": asked}, {"max_result_bytes": str(query.result_size_max)}
-                )
-                lane.begin(limit, query.database)
-                self._set += ("max_result_bytes",)
+                # The engine counts columns, one that is constant as one value, and holds the
+                # text twice while it grows.
+                most = query.result_size_max // formats.growth(wanted)
+                limits = {"max_result_bytes": str(most)}
+                if formats.growth(wanted) > 1:
+                    limits["max_result_rows"] = str(most // _ROW)
+                asked = {name: query.settings.get(name, "0") for name in limits}
+                lane.begin(lowered(asked, limits), query.database)
+                self._set += tuple(limits)
             result = self._run(lane, sql, wanted)
             self._pending.append(result.bytes())
 

@@ -54,6 +54,7 @@ _TEXT = {
     "jsoneachrow": "application/x-ndjson; charset=UTF-8",
     "xml": "application/xml; charset=UTF-8",
 }
+_BINARY = frozenset(["parquet", "orc", "arrow", "avro", "msgpack", "bsoneachrow"])
 _ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -86,6 +87,11 @@ def is_plain(name: str) -> bool:
 def headless(name: str) -> str | None:
     """Return the format of the rows alone, where the format puts a head before them."""
     return _HEADED.get(named(name).lower())
+
+
+def growth(name: str) -> int:
+    """Return how many octets one octet of a column may become in such an answer."""
+    return 1 if named(name).lower() in _BINARY else 8
 
 
 def is_arrow_stream(name: str) -> bool:

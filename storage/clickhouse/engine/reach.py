@@ -37,7 +37,10 @@ _HARMLESS_TEXT = re.compile(
 )
 _TEXT_TYPES = re.compile(r".*(String|Map|URI|Dialect|Path).*")
 # A reader's to lower, nobody's to lift.
-LIMITS = ("max_memory_usage", "max_execution_time", "max_result_bytes", "max_threads")
+LIMITS = (
+    *("max_memory_usage", "max_execution_time", "max_threads"),
+    *("max_result_bytes", "max_result_rows"),
+)
 _LOCKED = re.compile(
     r"max_memory_usage_for_user|memory_\w+|max_untracked_memory|readonly|allow_ddl"
     r"|allow_introspection_functions|log_comment|priority|os_thread\w*"

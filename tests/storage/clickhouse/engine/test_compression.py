@@ -4,6 +4,7 @@ import gzip
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import lz4.block
@@ -105,6 +106,24 @@ def test_a_body_cut_short_brings_no_rows(store: RunningStore, encoding: str) -> 
     assert store.run("SELECT count() FROM shop.u") == "0\n"
     store.run(body, query="INSERT INTO shop.u FORMAT CSV", headers=headers)
     assert store.run("SELECT count() FROM shop.u") == "50000\n"
+
+
+@pytest.mark.parametrize("encoding", PACK)
+def test_a_body_of_several_streams(store: RunningStore, encoding: str) -> None:
+    """As drivers send their blocks: each packed by itself, cut up anywhere on the way."""
+    store.run("CREATE OR REPLACE TABLE shop.u (a UInt32) ENGINE = Memory")
+    pack = PACK[encoding]
+    body = b"".join(pack(b"%d\n" % number * 1000) for number in range(100))
+    with closing(store.connect()) as connection:
+        for size in (len(body), 65536, 1000, 7):
+            parts = iter([body[at : at + size] for at in range(0, len(body), size)])
+            headers = {"Content-Encoding": encoding, "X-ClickHouse-User": "loader"}
+            headers["X-ClickHouse-Key"] = store.token("loader")
+            target = "/?query=INSERT%20INTO%20shop.u%20FORMAT%20CSV"
+            connection.request("POST", target, parts, headers, encode_chunked=True)
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (200, b"")
+    assert store.run("SELECT count(), sum(a) FROM shop.u") == "400000\t19800000\n"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
