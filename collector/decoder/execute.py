@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.compiled.records import OCTETS_MAX
 from collector.config import Config
 from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
+from collector.decoder.direct import reserve, write
 from collector.decoder.fill import Builder, Filled, fill
 from collector.decoder.options import ALL, RateChange, learn, row_rates, teaches
 from collector.decoder.pieces import Chunk, Piece, all_ipv4, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
+from collector.decoder.program import Program, Programs
 from collector.decoder.rows import variable_rows
 from collector.decoder.sets import Sets
 from collector.decoder.streams import Stream
@@ -29,7 +32,6 @@ from collector.decoder.wraps import EVIDENCE_PACKETS, SAMPLE_MAX, WRAP, FullSize
 from core.schema import FLOWS, NAT_EVENTS
 
 FOUR_OCTETS = 4
-OCTETS_MAX = 1 << 44  # No flow carries more; a batch of them still adds up without overflow.
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Executor:
         self._problems = problems
         self._extra = extra
         self._full_sizes = FullSizes()
+        self._programs = Programs()
         self._sampled: set[int] = set()  # Streams whose options told of sampling.
         self._first_of = np.zeros(0, np.int32)
 
@@ -184,8 +187,8 @@ class Executor:
             samplers = self._streams[number].samplers
             samplers[change.key] = change.former
             chosen = (stream == number) & (datagram < at)
-            rate = np.full(chunk.rows.count, samplers.get(ALL, 1), np.uint32)
-            rates = row_rates(chunk.plan, chunk.rows, stream, rate, self._streams)
+            rate = np.full(chunk.count, samplers.get(ALL, 1), np.uint32)
+            rates = row_rates(chunk, stream, rate, self._streams)
             out[chosen] = (rate if rates is None else rates)[chosen]
         for number, samplers in now.items():
             self._streams[number].samplers.update(samplers)
@@ -201,81 +204,130 @@ class Executor:
         octets = work.datagrams.octets
         count = sum(piece.count for piece in pieces)
         builder = Builder(FLOWS, count, narrow=all_ipv4(pieces))
+        programs = [self._programs.of(one.plan) if one.rows is None else None for one in pieces]
+        reserve(builder, programs)
+        result.octets_of_datagram = np.zeros(len(work.stream), np.int64)
         extra: list[ExtraRows] = []
         has_rates = any(piece.plan.sampling for piece in pieces) or bool(self._sampled)
         first = 0
-        for piece in pieces:
-            for chunk in piece.chunks(octets):
-                self._fill_flows(work, builder, chunk, first, result, has_rates=has_rates)
+        for piece, program in zip(pieces, programs, strict=True):
+            chunks = piece.chunks(octets) if program is None else [piece.whole(octets)]
+            for chunk in chunks:
+                if program is None:
+                    self._fill_flows(work, builder, chunk, first, result)
+                else:
+                    self._write_flows(work, builder, chunk, first, program=program, result=result)
+                if has_rates:
+                    self._fill_rates(work, builder, chunk, first, result)
                 if self._extra and chunk.plan.extras:
                     values = read_extras(chunk.rows, chunk.plan.extras)
-                    extra.append((np.arange(first, first + chunk.rows.count), values))
-                first += chunk.rows.count
+                    extra.append((np.arange(first, first + chunk.count), values))
+                first += chunk.count
         datagram, counts = datagrams_of(pieces)
-        result.flows_of_datagram = np.zeros(len(work.stream), np.int64)
-        np.add.at(result.flows_of_datagram, datagram, counts)
-        result.octets_of_datagram = _sum_octets(builder, datagram, counts, len(work.stream))
+        result.flows_of_datagram = np.bincount(datagram, counts, minlength=len(work.stream)).astype(
+            np.int64
+        )
         return Columns(
             FLOWS,
             builder.count,
             arrays=builder.arrays,
             per_datagram=work.per_datagram(FLOWS),
-            datagram=np.repeat(datagram.astype(np.int32), counts),
+            datagram=builder.datagram,
             extra=extra,
         )
 
-    def _fill_flows(
+    def _write_flows(
         self,
         work: Work,
         builder: Builder,
         chunk: Chunk,
         first: int,
-        result: Result,
         *,
-        has_rates: bool,
+        program: Program,
+        result: Result,
     ) -> None:
-        last = first + chunk.rows.count
+        """Write records straight from their datagrams."""
+        sums = result.octets_of_datagram
+        found = write(
+            work,
+            program,
+            chunk,
+            builder,
+            first,
+            uptime_ms=self._uptime(work, chunk),
+            octet_sums=sums,
+        )
+        if found.fallbacks is not None:
+            datagram = np.repeat(chunk.datagram, found.fallbacks)
+            self._note_fallbacks(work, datagram, result)
+        if found.cuts is not None:
+            datagram = np.repeat(chunk.datagram, found.cuts)
+            self._problems.add_many(Reason.DURATION_CUT, work.datagrams, datagram)
+        self._note_wide(work, chunk, found.too_wide)
+        if found.packets_max >= EVIDENCE_PACKETS:
+            self._repair(work, builder, chunk, first, sums, most=found.packets_max)
+
+    def _fill_flows(
+        self, work: Work, builder: Builder, chunk: Chunk, first: int, result: Result
+    ) -> None:
+        last = first + chunk.count
+        builder.datagram[first:last] = chunk.spread(chunk.datagram.astype(np.int32))
         found = fill(
             builder, chunk.plan, chunk.rows, first, self._clock(work, chunk), turned=chunk.turned
         )
         self._note(work, chunk, found, result)
-        if has_rates:
-            rate = chunk.spread(work.rate[chunk.datagram])
-            stream = chunk.spread(work.stream[chunk.datagram])
-            rates = row_rates(chunk.plan, chunk.rows, stream, rate, self._streams)
-            out = builder.column("sampling_rate", first, last)
-            out[:] = rate if rates is None else rates
-            if result.rate_changes:
-                self._undo_rates(work, chunk, out, result.rate_changes)
-        self._repair(work, builder, chunk, first)
+        sums = result.octets_of_datagram
+        octets = builder.arrays.get("octets")
+        if octets is not None:
+            np.add.at(sums, chunk.datagram, _sums(octets[first:last], chunk.counts))
+        packets = builder.arrays.get("packets")
+        most = int(packets[first:last].max()) if packets is not None else 0
+        if most >= EVIDENCE_PACKETS:
+            self._repair(work, builder, chunk, first, sums, most=most)
 
-    def _repair(self, work: Work, builder: Builder, chunk: Chunk, first: int) -> None:
+    def _fill_rates(
+        self, work: Work, builder: Builder, chunk: Chunk, first: int, result: Result
+    ) -> None:
+        last = first + chunk.count
+        datagram = builder.datagram[first:last]
+        rate = work.rate[datagram]
+        rates = row_rates(chunk, work.stream[datagram], rate, self._streams)
+        out = builder.column("sampling_rate", first, last)
+        out[:] = rate if rates is None else rates
+        if result.rate_changes:
+            self._undo_rates(work, chunk, out, result.rate_changes)
+
+    def _repair(
+        self,
+        work: Work,
+        builder: Builder,
+        chunk: Chunk,
+        first: int,
+        octet_sums: NDArray[np.int64],
+        *,
+        most: int,
+    ) -> None:
         numbers = chunk.plan.numbers
         if chunk.turned and chunk.plan.reverse is not None:
             numbers = chunk.plan.reverse.numbers
         place = numbers.get("octets")
         if place is None or place.width != FOUR_OCTETS or "packets" not in numbers:
             return
-        last = first + chunk.rows.count
+        last = first + chunk.count
         octets = builder.arrays["octets"][first:last]
         packets = builder.arrays["packets"][first:last]
-        most = int(packets.max())
-        if most < EVIDENCE_PACKETS:
-            return
-        ends = np.cumsum(chunk.counts)
-        sample = slice(None, None, chunk.rows.count // SAMPLE_MAX + 1)
-        sampled = np.arange(chunk.rows.count)[sample]
-        of_set = np.searchsorted(ends, sampled, side="right")
+        datagram = builder.datagram[first:last]
+        sample = slice(None, None, chunk.count // SAMPLE_MAX + 1)
         # What one stream of an exporter shows holds for all of them.
         exporters = self._exporters()
-        streams = exporters[work.stream[chunk.datagram[of_set]]]
+        streams = exporters[work.stream[datagram[sample]]]
         self._full_sizes.learn(streams, octets[sample], packets[sample], self._mtu)
         if most <= WRAP // self._mtu:
             return
-        stream = chunk.spread(exporters[work.stream[chunk.datagram]])
         large = np.flatnonzero(packets > WRAP // self._mtu)
-        for number in np.unique(stream[large]).tolist():
-            rows = large[stream[large] == number]
+        stream = exporters[work.stream[datagram[large]]]
+        for number in np.unique(stream).tolist():
+            rows = large[stream == number]
             sizes = self._full_sizes.proven(number)
             repair = find_wraps(octets[rows], packets[rows], sizes, self._mtu)
             if repair is not None:
@@ -283,6 +335,7 @@ class Executor:
                 octets[at] += repair.repaired
                 builder.zeros("octets_repaired")[first + at] = repair.repaired
                 builder.zeros("octets_upper")[first + at] = repair.upper
+                np.add.at(octet_sums, datagram[at], repair.repaired.astype(np.int64))
 
     def _exporters(self) -> NDArray[np.int32]:
         """Return for each stream the number of the first stream of its exporter."""
@@ -305,8 +358,8 @@ class Executor:
                 self._note(work, chunk, found, result)
                 if self._extra and chunk.plan.extras:
                     values = read_extras(chunk.rows, chunk.plan.extras)
-                    extra.append((np.arange(first, first + chunk.rows.count), values))
-                first += chunk.rows.count
+                    extra.append((np.arange(first, first + chunk.count), values))
+                first += chunk.count
         datagram, counts = datagrams_of(pieces)
         result.count("nat_events", datagram, counts)
         return Columns(
@@ -318,17 +371,20 @@ class Executor:
             extra=extra,
         )
 
-    def _clock(self, work: Work, chunk: Chunk) -> RowClock:
-        datagram = chunk.datagram
+    def _uptime(self, work: Work, chunk: Chunk) -> NDArray[np.int64]:
         uptime_ms = work.headers.uptime_ms
         counts_uptime = chunk.plan.needs_uptime and chunk.plan.times.boot is None
-        if counts_uptime and (uptime_ms[datagram] < 0).any():
-            uptime_ms = boot_times(work, chunk, self._streams)
+        if counts_uptime and (uptime_ms[chunk.datagram] < 0).any():
+            return boot_times(work, chunk, self._streams)
+        return uptime_ms
+
+    def _clock(self, work: Work, chunk: Chunk) -> RowClock:
+        datagram = chunk.datagram
         return RowClock(
             chunk.spread,
             export_ms=work.export_ms[datagram],
             arrival_ms=work.arrival_ms[datagram],
-            uptime_ms=uptime_ms[datagram],
+            uptime_ms=self._uptime(work, chunk)[datagram],
             shift_ms=None if work.shift_ms is None else work.shift_ms[datagram],
         )
 
@@ -339,15 +395,20 @@ class Executor:
             shifted = chunk.spread(work.shift_ms[chunk.datagram] != 0)
             fallbacks = shifted if fallbacks is None else shifted | fallbacks
         if fallbacks is not None and fallbacks.any():
-            datagram = chunk.spread(chunk.datagram)[fallbacks]
-            result.count("clock_fallbacks", datagram, np.ones(len(datagram), np.int64))
-            self._problems.add_many(Reason.CLOCK_FALLBACK, work.datagrams, datagram)
+            self._note_fallbacks(work, chunk.spread(chunk.datagram)[fallbacks], result)
         if found.durations_cut is not None:
             datagram = chunk.spread(chunk.datagram)[found.durations_cut]
             self._problems.add_many(Reason.DURATION_CUT, work.datagrams, datagram)
-        if found.too_wide:
+        self._note_wide(work, chunk, found.too_wide)
+
+    def _note_fallbacks(self, work: Work, datagram: NDArray[np.int64], result: Result) -> None:
+        result.count("clock_fallbacks", datagram, np.ones(len(datagram), np.int64))
+        self._problems.add_many(Reason.CLOCK_FALLBACK, work.datagrams, datagram)
+
+    def _note_wide(self, work: Work, chunk: Chunk, too_wide: int) -> None:
+        if too_wide:
             first = int(chunk.datagram[0])
-            self._problems.add(Reason.VALUE_TOO_WIDE, work.datagrams, first, count=found.too_wide)
+            self._problems.add(Reason.VALUE_TOO_WIDE, work.datagrams, first, count=too_wide)
 
     def _count_others(self, pieces: list[Piece], result: Result) -> None:
         datagram, counts = datagrams_of(pieces)
@@ -355,17 +416,13 @@ class Executor:
         result.other_records = int(counts.sum())
 
 
-def _sum_octets(
-    builder: Builder, datagram: NDArray[np.int64], counts: NDArray[np.int64], datagrams: int
-) -> NDArray[np.int64]:
-    sums = np.zeros(datagrams, np.int64)
-    octets = builder.arrays.get("octets")
+def _sums(octets: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add up the octets of each set."""
+    sums = np.zeros(len(counts), np.int64)
     full = np.flatnonzero(counts)
-    if octets is not None and len(full):
-        starts = (np.cumsum(counts) - counts)[full]
-        if int(octets.max()) > OCTETS_MAX:
-            octets = np.minimum(octets, np.uint64(OCTETS_MAX))
-        np.add.at(sums, datagram[full], np.add.reduceat(octets, starts).astype(np.int64))
+    starts = (np.cumsum(counts) - counts)[full]
+    small = np.minimum(octets, np.uint64(OCTETS_MAX))
+    sums[full] = np.add.reduceat(small, starts).astype(np.int64)
     return sums
 
 

@@ -13,6 +13,7 @@ from collector.decoder.timing import RowClock, event_times, flow_times
 from core.schema import Table
 
 ICMP, ICMP6 = 1, 58
+_ALIGNED = 64  # A line of the cache.
 
 
 @dataclass(slots=True)
@@ -23,12 +24,35 @@ class Builder:
     count: int
     narrow: frozenset[str] = frozenset()  # Address columns that are all IPv4.
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    # Columns that lie in one block of memory, by their first octet; the datagram of each row too.
+    block: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    offsets: dict[str, int] = field(default_factory=dict)
+    datagram: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def reserve(self, names: frozenset[str], *, zeroed: frozenset[str]) -> None:
+        """Make room in the block for columns; those in ``zeroed`` are not all written later."""
+        codes = {name: self._code(name) for name in self.table.names if name in names}
+        end = 0
+        for name, code in (("datagram", np.dtype(np.int32)), *codes.items()):
+            self.offsets[name] = end
+            end += (self.count * code.itemsize + _ALIGNED - 1) // _ALIGNED * _ALIGNED
+        self.block = np.empty(end, np.uint8)
+        self.datagram = np.ndarray(self.count, np.int32, self.block)
+        for name, code in codes.items():
+            self.arrays[name] = np.ndarray(self.count, code, self.block, self.offsets[name])
+            if name in zeroed:
+                self.arrays[name].view(np.uint8)[:] = 0
+
+    def _code(self, name: str) -> np.dtype[Any]:
+        if name in self.narrow:
+            return NARROW
+        return np.dtype(self.table.by_name[name].kind.numpy_code)
 
     def column(self, name: str, first: int, last: int) -> NDArray[Any]:
         """Return the slice of a column to write; what nobody writes stays zero."""
         array = self.arrays.get(name)
         if array is None:
-            code = NARROW if name in self.narrow else self.table.by_name[name].kind.numpy_code
+            code = self._code(name)
             # The usual batch has one layout, which writes each row of its columns.
             whole = first == 0 and last == self.count
             array = np.empty(self.count, code) if whole else np.zeros(self.count, code)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.decoder.plan import Place, Plan
+from collector.decoder.pieces import Chunk
+from collector.decoder.plan import Place
 from collector.decoder.rows import Rows
 from collector.decoder.streams import Stream
 from collector.decoder.templates import FieldSpec, Template
@@ -96,8 +97,7 @@ def learn(
 
 
 def row_rates(
-    plan: Plan,
-    rows: Rows,
+    chunk: Chunk,
     stream_of_row: NDArray[np.int32],
     rate_of_row: NDArray[np.uint32],
     streams: list[Stream],
@@ -107,32 +107,32 @@ def row_rates(
     What the record itself says comes first, then its sampler or selector, then its interface,
     then the stream; a zero says nothing.
     """
-    places = plan.sampling
+    plan, places = chunk.plan, chunk.plan.sampling
     told: list[Callable[[], NDArray[Any]]] = []
     if INTERVAL in places:
-        told.append(lambda: mend_order(rows.unsigned(places[INTERVAL]).astype(np.uint64)))
+        told.append(lambda: mend_order(chunk.rows.unsigned(places[INTERVAL]).astype(np.uint64)))
     if RANDOM_INTERVAL in places:
-        told.append(lambda: rows.unsigned(places[RANDOM_INTERVAL]))
+        told.append(lambda: chunk.rows.unsigned(places[RANDOM_INTERVAL]))
     if PACKET_INTERVAL in places and PACKET_SPACE in places:
-        told.append(lambda: _by_packets(rows, places[PACKET_INTERVAL], places[PACKET_SPACE]))
+        told.append(lambda: _by_packets(chunk.rows, places[PACKET_INTERVAL], places[PACKET_SPACE]))
     if SIZE in places and POPULATION in places:
-        told.append(lambda: _by_size(rows, places[SIZE], places[POPULATION]))
+        told.append(lambda: _by_size(chunk.rows, places[SIZE], places[POPULATION]))
     if PROBABILITY in places and places[PROBABILITY].width in (4, 8):
-        told.append(lambda: _by_probability(rows, places[PROBABILITY]))
+        told.append(lambda: _by_probability(chunk.rows, places[PROBABILITY]))
     for element, prefix in ((SAMPLER, "sampler"), (SELECTOR, "selector")):
         if element in places:
             place = places[element]
-            told.append(partial(_by_id, prefix, rows.unsigned(place), stream_of_row, streams))
+            told.append(partial(_by_id, prefix, chunk.rows.unsigned(place), stream_of_row, streams))
     interface = plan.numbers.get("in_if")
     if interface is not None and any(
         key.startswith("if:")
         for number in np.unique(stream_of_row).tolist()
         for key in streams[number].samplers
     ):
-        told.append(partial(_by_id, "if", rows.unsigned(interface), stream_of_row, streams))
+        told.append(partial(_by_id, "if", chunk.rows.unsigned(interface), stream_of_row, streams))
     if not told:
         return None
-    rates = np.zeros(rows.count, np.uint64)
+    rates = np.zeros(chunk.count, np.uint64)
     for source in told:
         unknown = rates == 0
         if not unknown.any():

@@ -1,6 +1,6 @@
 """Records of one plan out of one batch, handed on in chunks that fit the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,23 @@ CHUNK_OCTETS = 1 << 20
 
 @dataclass(slots=True)
 class Chunk:
-    """Records side by side; ``datagram`` and ``counts`` have one value a set."""
+    """Some records of one plan; ``datagram`` and ``counts`` have one value a set."""
 
     plan: Plan
-    rows: Rows
+    gathered: Callable[[], Rows]
+    count: int
     datagram: NDArray[np.int64]
     counts: NDArray[np.int64]
-    turned: bool
+    starts: NDArray[np.int64] | None = None  # Of the sets, when they are not gathered.
+    turned: bool = False
+    _rows: Rows | None = None
+
+    @property
+    def rows(self) -> Rows:
+        """The records side by side; they are gathered when somebody asks for them."""
+        if self._rows is None:
+            self._rows = self.gathered()
+        return self._rows
 
     def spread(self, values: NDArray[Any]) -> NDArray[Any]:
         """Give each record its set's value."""
@@ -49,7 +59,7 @@ class Piece:
     def chunks(self, octets: Octets) -> Iterator[Chunk]:
         """Yield the records, gathered, some at a time."""
         if self.rows is not None:
-            yield Chunk(self.plan, self.rows, self.datagram, self.counts, self.turned)
+            yield self._chunk(self.rows, self.datagram, self.counts)
             return
         assert self.starts is not None  # noqa: S101  # One of both is always there.
         size = self.plan.runs[0]
@@ -62,8 +72,24 @@ class Piece:
             counts = self.counts[first:last]
             rows = fixed_rows(octets, self.plan, self.starts[first:last], counts)
             if rows.count:
-                yield Chunk(self.plan, rows, self.datagram[first:last], counts, self.turned)
+                yield self._chunk(rows, self.datagram[first:last], counts)
             first = last
+
+    def whole(self, octets: Octets) -> Chunk:
+        """Return all records of equal length as one chunk, not gathered."""
+        starts = self.starts
+        assert starts is not None  # noqa: S101  # Only such plans have a program.
+        return Chunk(
+            self.plan,
+            lambda: fixed_rows(octets, self.plan, starts, self.counts),
+            self.count,
+            self.datagram,
+            self.counts,
+            starts,
+        )
+
+    def _chunk(self, rows: Rows, datagram: NDArray[np.int64], counts: NDArray[np.int64]) -> Chunk:
+        return Chunk(self.plan, lambda: rows, rows.count, datagram, counts, turned=self.turned)
 
     def parts(self, octets: Octets) -> list["Piece"]:
         """Split off what is no flow of its own: the way back, and events without usage."""

@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.compiled.stamps import DURATION_MAX_MS, FUTURE_MS, NTP_EPOCH_S, PAST_MS
 from collector.decoder.plan import Clock, Place, Stamp, TimePlan
 from collector.decoder.rows import Rows
-
-PAST_MS = 24 * 3_600_000  # A stamp older than this is no record of a running network.
-FUTURE_MS = 5 * 60_000
-_NTP_EPOCH_S = 2_208_988_800
-DURATION_MAX_MS = 1 << 31  # MikroTik underflows to values above this.
 
 
 class RowClock:
@@ -182,7 +178,7 @@ def _absolute(
     else:
         wide = raw.astype(np.uint64)
         fraction = (wide & np.uint64(0xFFFFFFFF)) * np.uint64(1000) >> np.uint64(32)
-        seconds = (wide >> np.uint64(32)).astype(np.int64) - _NTP_EPOCH_S
+        seconds = (wide >> np.uint64(32)).astype(np.int64) - NTP_EPOCH_S
         found = seconds * 1000 + fraction.astype(np.int64)
     shift_ms = clock.shift_ms
     return found if shift_ms is None else found + shift_ms

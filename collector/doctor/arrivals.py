@@ -5,9 +5,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.compiled.stamps import FUTURE_MS, PAST_MS
 from collector.datagrams import Datagrams
 from collector.decoder.headers import V1, Headers
-from collector.decoder.timing import FUTURE_MS, PAST_MS
 from collector.doctor.tallies import Tallies
 
 MS: Final = 1_000_000

@@ -18,8 +18,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "clickhouse_connect": ("storage/clickhouse/client",),
     "cryptography": ("app/exports",),  # Signatures.
     "lark": ("storage/clickhouse/filters",),
+    "llvmlite": ("collector/compiled",),
     "lz4": ("storage/clickhouse/engine",),
-    "numba": ("pipeline",),  # A few loops, compiled.
+    "numba": ("collector/compiled", "pipeline"),  # A few loops, compiled.
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "pyarrow": ("app/exports/arrow",),  # Arrow files, and the schema in Parquet's.
