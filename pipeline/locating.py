@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba.core import types
 from numpy.typing import NDArray
 
+from collector.compiled.jit import Int, compiled, merged, read, types, write
 from collector.decoded import Columns
-from pipeline.compiled import Int, compiled, inlined, read, write
 from pipeline.networks import PARTLY, RangeTable
 
 # The numbers of core.directions; compiled code knows no enum.
@@ -55,7 +54,7 @@ def words(addresses: NDArray[Any]) -> Words:
     return np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, 2)
 
 
-@inlined
+@merged
 def _swap8(raw: Int) -> Int:
     odd = np.uint64(0x00FF00FF00FF00FF)
     pairs = np.uint64(0x0000FFFF0000FFFF)

@@ -9,10 +9,9 @@ first bin. Products wrap at 2**64, as they do in the store.
 from typing import Any
 
 import numpy as np
-from numba.core import types
 from numpy.typing import NDArray
 
-from pipeline.compiled import Int, compiled, inlined, read, read_strided, write
+from collector.compiled.jit import Int, compiled, merged, read, read_strided, types, write
 
 BIN_MS = 300_000
 BINS_MAX = 400  # Of one flow, 33 hours; what is beyond lies in the last one.
@@ -27,7 +26,7 @@ Words = NDArray[np.uint64]
 _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
-@inlined
+@merged
 def _share(  # noqa: PLR0917  # Numba knows no keywords.
     total: Int, lasted: Int, bins: Int, number: Int, first: Int, last: Int
 ) -> Int:
@@ -62,7 +61,7 @@ def _share(  # noqa: PLR0917  # Numba knows no keywords.
     return each * weight + rest * weight // lasted + (_ONE if rank < left else _ZERO)
 
 
-@inlined
+@merged
 def _first_of_two(total: Int, lasted: Int, first: Int) -> Int:
     """Return the part of ``total`` in the first of two bins."""
     each, rest = total // lasted, total % lasted
@@ -72,7 +71,7 @@ def _first_of_two(total: Int, lasted: Int, first: Int) -> Int:
     return each * first + down + (_ONE if is_up else _ZERO)
 
 
-@inlined
+@merged
 def _part(  # noqa: PLR0917
     total: Int, former: Int, lasted: Int, bins: Int, number: Int, first: Int, last: Int
 ) -> Int:

@@ -1,10 +1,9 @@
 """Records of one key added up, in a hash table of our own: their shape is always the same."""
 
 import numpy as np
-from numba.core import types
 from numpy.typing import NDArray
 
-from pipeline.compiled import compiled, pair, read, write
+from collector.compiled.jit import compiled, pair, read, types, write
 from pipeline.spreading import BIN, KEYS, WORDS
 
 _CHUNK = 1 << 13  # Records at once.

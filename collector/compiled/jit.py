@@ -10,29 +10,15 @@ from typing import Any, TypeVar, cast
 
 import numba
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
+from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 Int = Any  # To numba a number of Python and one of numpy are the same.
+# Typed here once: numba has no annotations.
+types: Any = numba_types
+tuple_of: Any = types.UniTuple
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Arguments of kernels: octets that are only read, and contiguous arrays.
-OCTETS = types.Array(types.uint8, 1, "C", readonly=True)
-READ_I64 = types.Array(types.int64, 1, "C", readonly=True)
-READ_U32 = types.Array(types.uint32, 1, "C", readonly=True)
-READ_I32 = types.Array(types.int32, 1, "C", readonly=True)
-READ_U64 = types.Array(types.uint64, 1, "C", readonly=True)
-READ_TABLE = types.Array(types.int64, 2, "C", readonly=True)
-U8, U16, U32, U64 = (
-    types.Array(kind, 1, "C") for kind in (types.uint8, types.uint16, types.uint32, types.uint64)
-)
-I32, I64 = types.Array(types.int32, 1, "C"), types.Array(types.int64, 1, "C")
-F64 = types.Array(types.float64, 1, "C")
-TABLE = types.Array(types.int64, 2, "C")
-FLOATS = types.Array(types.float64, 2, "C")
-BOOLS = types.Array(types.boolean, 1, "C")
-READ_BOOLS = types.Array(types.boolean, 1, "C", readonly=True)
-INT = types.int64
 
 
 def compiled(result: Any, *arguments: Any) -> Callable[[F], F]:
@@ -57,8 +43,42 @@ def inlined(function: F) -> F:
     return cast("F", numba.njit(function, nogil=True))
 
 
-# Typed here once: numba has no annotations.
-tuple_of: Any = types.UniTuple
+def merged(function: F) -> F:
+    """Do the same, put in place of the call before types are inferred: for what is one line."""
+    return cast("F", numba.njit(function, nogil=True, inline="always"))
+
+
+def read(kind: Any, dimensions: int = 1) -> Any:
+    """Return the type of a contiguous array that is only read."""
+    return types.Array(kind, dimensions, "C", readonly=True)
+
+
+def read_strided(kind: Any) -> Any:
+    """Return the type of an array that is only read, whatever its stride."""
+    return types.Array(kind, 1, "A", readonly=True)
+
+
+def write(kind: Any, dimensions: int = 1) -> Any:
+    """Return the type of a contiguous array."""
+    return types.Array(kind, dimensions, "C")
+
+
+def pair(kind: Any) -> Any:
+    """Return the type of two values of one kind."""
+    return tuple_of(kind, 2)
+
+
+# Arguments of kernels: contiguous arrays, and those that are only read.
+OCTETS, READ_BOOLS = read(types.uint8), read(types.boolean)
+READ_I32, READ_U32 = read(types.int32), read(types.uint32)
+READ_I64, READ_U64 = read(types.int64), read(types.uint64)
+READ_TABLE = read(types.int64, 2)
+U8, U16, U32, U64 = map(write, (types.uint8, types.uint16, types.uint32, types.uint64))
+I32, I64 = write(types.int32), write(types.int64)
+F64, BOOLS = write(types.float64), write(types.boolean)
+TABLE, FLOATS = write(types.int64, 2), write(types.float64, 2)
+INT = types.int64
+
 _struct: Any = cgutils.create_struct_proxy
 
 

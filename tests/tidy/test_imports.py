@@ -20,7 +20,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "lark": ("storage/clickhouse/filters",),
     "llvmlite": ("collector/compiled",),
     "lz4": ("storage/clickhouse/engine",),
-    "numba": ("collector/compiled", "pipeline"),  # A few loops, compiled.
+    "numba": ("collector/compiled",),
     "numpy": ("app", "collector", "pipeline", "simulator", "storage"),
     "polars": ("app", "collector/sources", "pipeline", "simulator", "storage"),
     "pyarrow": ("app/exports/arrow",),  # Arrow files, and the schema in Parquet's.
