@@ -35,21 +35,34 @@ from collector.compiled.jit import (
     tuple_of,
 )
 from collector.compiled.stamps import set_times
+from collector.compiled.words import (
+    CUTS,
+    DATAGRAM_AT,
+    EITHER,
+    ENDED_AT,
+    FALLBACKS,
+    FIRST_ROW,
+    ICMP_PORT,
+    MAPPED,
+    NARROW,
+    OCTETS_AT,
+    OCTETS_MAX,
+    OP,
+    OTHER_NUMBER,
+    PACKETS_AT,
+    PACKETS_MAX,
+    SECOND,
+    SIZE,
+    SOURCE,
+    STARTED_AT,
+    TARGET,
+    TARGET_WIDTH,
+    THIRD,
+    TOO_WIDE,
+    WIDE,
+    WIDTH,
+)
 
-# What a step does. Numbers whose width is a power of two, and not above the column's, are
-# 16 * width on the wire + width of the column.
-ANY_NUMBER, OTHER_NUMBER = 1, 2  # Of any width; and where the column is zero so far.
-NARROW, MAPPED, WIDE, EITHER = 3, 4, 5, 6  # Addresses.
-ICMP_PORT = 7  # Type and code out of the destination port, else zero, as the protocol says.
-# Columns of a program's table: where a field lies, where it goes, and two more places.
-OP, SOURCE, WIDTH, TARGET, TARGET_WIDTH, SECOND, THIRD = range(7)
-STEP_SIZE = 7
-# What else a call says: the first row to write, octets of a record, and where columns begin.
-FIRST_ROW, SIZE, DATAGRAM_AT, OCTETS_AT, PACKETS_AT, STARTED_AT, ENDED_AT = range(7)
-OCTETS_MAX = 1 << 44  # No flow carries more; a batch of them still adds up without overflow.
-# What comes back: values too wide, the most packets of a row, stamps mended, durations cut.
-TOO_WIDE, PACKETS_MAX, FALLBACKS, CUTS = range(4)
-TOTALS = 4
 _MAPPED_WORD = 0xFFFF0000
 _WIDE_MAX = 1 << 62
 

@@ -9,19 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.compiled.jit import Int, be32, be64, inlined, put64
+from collector.compiled.words import (
+    BOOT,
+    BOOT_WIDTH,
+    DELTA,
+    DIVISOR,
+    DURATION,
+    DURATION_MAX_MS,
+    DURATION_WIDTH,
+    END,
+    EVENT,
+    FUTURE_MS,
+    MILLISECONDS,
+    NO_STAMP,
+    NTP_EPOCH_S,
+    PAST_MS,
+    SECONDS,
+    START,
+    UPTIME,
+)
 
-# Clocks.
-NO_STAMP, UPTIME, MILLISECONDS, SECONDS, NTP, DELTA = range(6)
-# Places in the array of a time program: a clock, an offset and a width for each stamp.
-START, END, EVENT = 0, 3, 6
-DURATION, DURATION_WIDTH, DIVISOR, BOOT = 9, 10, 11, 12  # Offsets are -1 where there is none.
-BOOT_WIDTH = 13
-TIMES_SIZE = 14
-
-PAST_MS = 24 * 3_600_000  # A stamp older than this is no record of a running network.
-FUTURE_MS = 5 * 60_000
-NTP_EPOCH_S = 2_208_988_800
-DURATION_MAX_MS = 1 << 31  # MikroTik underflows to values above this.
 _U32 = 0xFFFFFFFF
 _HALF = 1 << 31
 _LONGEST = 1 << 62  # Beyond it no sum below can overflow.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.compiled import records
+from collector.compiled import words
+from collector.compiled.loading import Loop
 from collector.decoder.fill import Builder
 from collector.decoder.pieces import Chunk
 from collector.decoder.program import Program
@@ -36,12 +37,13 @@ def reserve(builder: Builder, programs: Sequence[Program | None]) -> None:
 
 
 def write(
+    loop: Loop,
     work: Work,
     program: Program,
     chunk: Chunk,
     builder: Builder,
-    first: int,
     *,
+    first: int,
     uptime_ms: NDArray[np.int64],
     octet_sums: NDArray[np.int64],
 ) -> Written:
@@ -49,15 +51,15 @@ def write(
     starts = chunk.starts
     assert starts is not None  # noqa: S101  # Only chunks that are not gathered have a program.
     offsets, at = builder.offsets, np.zeros(7, np.int64)
-    at[records.FIRST_ROW], at[records.SIZE] = first, chunk.plan.runs[0]
-    at[records.DATAGRAM_AT] = offsets["datagram"]
-    at[records.OCTETS_AT] = offsets["octets"] if "octets" in program.columns else -1
-    at[records.PACKETS_AT] = offsets["packets"] if "packets" in program.columns else -1
-    at[records.STARTED_AT], at[records.ENDED_AT] = offsets["started_at"], offsets["ended_at"]
+    at[words.FIRST_ROW], at[words.SIZE] = first, chunk.plan.runs[0]
+    at[words.DATAGRAM_AT] = offsets["datagram"]
+    at[words.OCTETS_AT] = offsets["octets"] if "octets" in program.columns else -1
+    at[words.PACKETS_AT] = offsets["packets"] if "packets" in program.columns else -1
+    at[words.STARTED_AT], at[words.ENDED_AT] = offsets["started_at"], offsets["ended_at"]
     mended = np.empty((len(starts), 2), np.int64)
     shift_ms = _NONE if work.shift_ms is None else work.shift_ms
-    totals = np.zeros(records.TOTALS, np.int64)
-    rows = records.run_records(
+    totals = np.zeros(words.TOTALS, np.int64)
+    rows = loop(
         work.datagrams.octets,
         (starts, chunk.counts, chunk.datagram),
         program.table(offsets, builder.narrow),
@@ -71,8 +73,8 @@ def write(
     )
     assert rows == chunk.count, "records beyond their datagrams"  # noqa: S101  # Our own bug.
     return Written(
-        mended[:, 0] if totals[records.FALLBACKS] else None,
-        mended[:, 1] if totals[records.CUTS] else None,
-        int(totals[records.TOO_WIDE]),
-        int(totals[records.PACKETS_MAX]),
+        mended[:, 0] if totals[words.FALLBACKS] else None,
+        mended[:, 1] if totals[words.CUTS] else None,
+        int(totals[words.TOO_WIDE]),
+        int(totals[words.PACKETS_MAX]),
     )

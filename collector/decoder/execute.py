@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.compiled.records import OCTETS_MAX
+from collector.compiled import loading
+from collector.compiled.words import OCTETS_MAX
 from collector.config import Config
 from collector.decoded import Columns, ExtraRows, OptionsRecord, Reason
 from collector.decoder.boot import boot_times
-from collector.decoder.direct import reserve, write
+from collector.decoder.direct import Written, reserve, write
 from collector.decoder.fill import Builder, Filled, fill
 from collector.decoder.options import ALL, RateChange, learn, row_rates, teaches
 from collector.decoder.pieces import Chunk, Piece, all_ipv4, datagrams_of
 from collector.decoder.plan import Plan, RecordKind
 from collector.decoder.problems import Problems
-from collector.decoder.program import Program, Programs
+from collector.decoder.program import Programs
 from collector.decoder.rows import variable_rows
 from collector.decoder.sets import Sets
 from collector.decoder.streams import Stream
@@ -204,7 +205,10 @@ class Executor:
         octets = work.datagrams.octets
         count = sum(piece.count for piece in pieces)
         builder = Builder(FLOWS, count, narrow=all_ipv4(pieces))
-        programs = [self._programs.of(one.plan) if one.rows is None else None for one in pieces]
+        loop = loading.loop(count)
+        programs = [
+            self._programs.of(one.plan) if loop and one.rows is None else None for one in pieces
+        ]
         reserve(builder, programs)
         result.octets_of_datagram = np.zeros(len(work.stream), np.int64)
         extra: list[ExtraRows] = []
@@ -213,10 +217,20 @@ class Executor:
         for piece, program in zip(pieces, programs, strict=True):
             chunks = piece.chunks(octets) if program is None else [piece.whole(octets)]
             for chunk in chunks:
-                if program is None:
+                if loop is None or program is None:
                     self._fill_flows(work, builder, chunk, first, result)
                 else:
-                    self._write_flows(work, builder, chunk, first, program=program, result=result)
+                    written = write(
+                        loop,
+                        work,
+                        program,
+                        chunk,
+                        builder,
+                        first=first,
+                        uptime_ms=self._uptime(work, chunk),
+                        octet_sums=result.octets_of_datagram,
+                    )
+                    self._note_written(work, builder, chunk, first, written, result)
                 if has_rates:
                     self._fill_rates(work, builder, chunk, first, result)
                 if self._extra and chunk.plan.extras:
@@ -236,27 +250,17 @@ class Executor:
             extra=extra,
         )
 
-    def _write_flows(
+    def _note_written(  # noqa: PLR0917
         self,
         work: Work,
         builder: Builder,
         chunk: Chunk,
         first: int,
-        *,
-        program: Program,
+        found: Written,
         result: Result,
     ) -> None:
-        """Write records straight from their datagrams."""
+        """Take down what the compiled loop found out about a chunk."""
         sums = result.octets_of_datagram
-        found = write(
-            work,
-            program,
-            chunk,
-            builder,
-            first,
-            uptime_ms=self._uptime(work, chunk),
-            octet_sums=sums,
-        )
         if found.fallbacks is not None:
             datagram = np.repeat(chunk.datagram, found.fallbacks)
             self._note_fallbacks(work, datagram, result)

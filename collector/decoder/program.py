@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.compiled import records, stamps
+from collector.compiled import words
 from collector.decoder.plan import Clock, Place, Plan, RecordKind, Stamp
 from core.schema import FLOWS, Kind
 
 _CLOCKS = {
-    Clock.UPTIME: stamps.UPTIME,
-    Clock.MILLISECONDS: stamps.MILLISECONDS,
-    Clock.SECONDS: stamps.SECONDS,
-    Clock.MICROSECONDS: stamps.NTP,
-    Clock.NANOSECONDS: stamps.NTP,
-    Clock.DELTA: stamps.DELTA,
+    Clock.UPTIME: words.UPTIME,
+    Clock.MILLISECONDS: words.MILLISECONDS,
+    Clock.SECONDS: words.SECONDS,
+    Clock.MICROSECONDS: words.NTP,
+    Clock.NANOSECONDS: words.NTP,
+    Clock.DELTA: words.DELTA,
 }
 _POWERS = (1, 2, 4, 8)
 _FAST = frozenset({0x11, 0x12, 0x22, 0x24, 0x44, 0x48, 0x88})
@@ -53,13 +53,13 @@ class Program:
         for step in self.steps:
             op, width = step.op, _WIDTHS[step.column]
             third = 0
-            if op == records.MAPPED and step.column in narrow:
-                op, width = records.NARROW, 4
-            elif op == records.ICMP_PORT:
+            if op == words.MAPPED and step.column in narrow:
+                op, width = words.NARROW, 4
+            elif op == words.ICMP_PORT:
                 third = offsets["icmp_code"]
             target = offsets[step.column]
             rows.append((op, step.source, step.width, target, width, step.second, third))
-        return np.array(rows, np.int64).reshape(-1, records.STEP_SIZE)
+        return np.array(rows, np.int64).reshape(-1, words.STEP_SIZE)
 
 
 _WIDTHS = {column.name: np.dtype(column.kind.numpy_code).itemsize for column in FLOWS.columns}
@@ -93,17 +93,17 @@ def compile_program(plan: Plan) -> Program | None:
             return None
         steps.append(_number(name, place))
         steps += [
-            Step(records.OTHER_NUMBER, name, other.offset, other.width)
+            Step(words.OTHER_NUMBER, name, other.offset, other.width)
             for other in plan.alternates.get(name, ())
         ]
     for address in plan.addresses:
         ipv4, ipv6 = address.ipv4, address.ipv6
         if ipv4 is not None and ipv6 is not None:
-            steps.append(Step(records.EITHER, address.column, ipv4.offset, 4, ipv6.offset))
+            steps.append(Step(words.EITHER, address.column, ipv4.offset, 4, ipv6.offset))
         elif ipv4 is not None:
-            steps.append(Step(records.MAPPED, address.column, ipv4.offset, 4))
+            steps.append(Step(words.MAPPED, address.column, ipv4.offset, 4))
         elif ipv6 is not None:
-            steps.append(Step(records.WIDE, address.column, ipv6.offset, 16))
+            steps.append(Step(words.WIDE, address.column, ipv6.offset, 16))
     if plan.icmp is not None:
         steps.append(Step(0x11, "icmp_type", plan.icmp.offset, 1))
         steps.append(Step(0x11, "icmp_code", plan.icmp.offset + 1, 1))
@@ -111,7 +111,7 @@ def compile_program(plan: Plan) -> Program | None:
         port, protocol = plan.numbers["dst_port"], plan.numbers["protocol"]
         if protocol.width != 1 or port.width != 2:
             return None
-        steps.append(Step(records.ICMP_PORT, "icmp_type", port.offset, port.width, protocol.offset))
+        steps.append(Step(words.ICMP_PORT, "icmp_type", port.offset, port.width, protocol.offset))
     written = {step.column for step in steps} | set(TIME_COLUMNS)
     if "icmp_type" in written:
         written |= set(ICMP_COLUMNS)
@@ -121,16 +121,16 @@ def compile_program(plan: Plan) -> Program | None:
 def _number(name: str, place: Place) -> Step:
     op = 16 * place.width + _WIDTHS[name]
     if place.width not in _POWERS or op not in _FAST:
-        op = records.ANY_NUMBER
+        op = words.ANY_NUMBER
     return Step(op, name, place.offset, place.width)
 
 
 def _times(plan: Plan) -> NDArray[np.int64]:
-    times = np.zeros(stamps.TIMES_SIZE, np.int64)
+    times = np.zeros(words.TIMES_SIZE, np.int64)
     plans: tuple[tuple[int, Stamp | None], ...] = (
-        (stamps.START, plan.times.start),
-        (stamps.END, plan.times.end),
-        (stamps.EVENT, plan.times.event),
+        (words.START, plan.times.start),
+        (words.END, plan.times.end),
+        (words.EVENT, plan.times.event),
     )
     for which, stamp in plans:
         if stamp is not None:
@@ -139,13 +139,13 @@ def _times(plan: Plan) -> NDArray[np.int64]:
                 stamp.place.offset,
                 stamp.place.width,
             )
-    times[stamps.DURATION] = times[stamps.BOOT] = -1
-    times[stamps.DIVISOR] = plan.times.duration_divisor
-    for which, place in ((stamps.DURATION, plan.times.duration), (stamps.BOOT, plan.times.boot)):
+    times[words.DURATION] = times[words.BOOT] = -1
+    times[words.DIVISOR] = plan.times.duration_divisor
+    for which, place in ((words.DURATION, plan.times.duration), (words.BOOT, plan.times.boot)):
         if place is not None:
             times[which] = place.offset
     if plan.times.duration is not None:
-        times[stamps.DURATION_WIDTH] = plan.times.duration.width
+        times[words.DURATION_WIDTH] = plan.times.duration.width
     if plan.times.boot is not None:
-        times[stamps.BOOT_WIDTH] = plan.times.boot.width
+        times[words.BOOT_WIDTH] = plan.times.boot.width
     return times

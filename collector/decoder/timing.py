@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.compiled.stamps import DURATION_MAX_MS, FUTURE_MS, NTP_EPOCH_S, PAST_MS
+from collector.compiled.words import DURATION_MAX_MS, FUTURE_MS, NTP_EPOCH_S, PAST_MS
 from collector.decoder.plan import Clock, Place, Stamp, TimePlan
 from collector.decoder.rows import Rows
 

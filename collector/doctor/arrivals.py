@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.compiled.stamps import FUTURE_MS, PAST_MS
+from collector.compiled.words import FUTURE_MS, PAST_MS
 from collector.datagrams import Datagrams
 from collector.decoder.headers import V1, Headers
 from collector.doctor.tallies import Tallies
