@@ -155,7 +155,8 @@ def _by_size(rows: Rows, size: Place, population: Place) -> NDArray[np.uint64]:
 
 
 def _by_probability(rows: Rows, place: Place) -> NDArray[np.uint64]:
-    probability = rows.view(place, f">f{place.width}").astype(np.float64)
+    with np.errstate(invalid="ignore"):  # A signalling NaN is no probability, and no warning.
+        probability = rows.view(place, f">f{place.width}").astype(np.float64)
     usable = (probability >= PROBABILITY_MIN) & (probability <= 1)
     inverse = np.rint(1 / np.where(usable, probability, 1.0))
     return np.where(usable, inverse, 0).astype(np.uint64)
