@@ -6,6 +6,7 @@ and before its loops, that all it will touch lies within its buffers.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
@@ -13,6 +14,10 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
+
+from core.log import get_logger
+
+log = get_logger(__name__)
 
 Int = Any  # To numba a number of Python and one of numpy are the same.
 # Typed here once: numba has no annotations.
@@ -28,14 +33,18 @@ def compiled(result: Any, *arguments: Any) -> Callable[[F], F]:
         signature = result(*arguments)
         try:
             made = numba.njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError as error:
-            # Neither beside the source nor in the user's cache folder may anything be written.
-            if "cannot cache" not in str(error):
-                raise
+        except Exception as error:  # noqa: BLE001  # A wrong kernel fails again just below.
+            # No folder may be written, the disk is full, or a power cut left half a file.
+            _tell_once(type(error).__name__, str(error).partition("\n")[0])
             made = numba.njit(signature, nogil=True)(function)
         return cast("F", made)
 
     return decorate
+
+
+@cache
+def _tell_once(kind: str, why: str) -> None:
+    log.warning("compiled code is not kept, each start compiles again", error=kind, why=why)
 
 
 def inlined(function: F) -> F:
