@@ -18,6 +18,7 @@ from benchmarks.collectors import Nfcapd
 from benchmarks.loads import Load, Ring, batches
 from benchmarks.rows import Row
 from benchmarks.sending import send
+from collector.compiled import loading
 from collector.config import Config
 from collector.datagrams import Datagrams
 from collector.decoded import Columns, Decoded
@@ -28,8 +29,8 @@ from core.schema import FLOWS
 
 M = 1e6
 REPEATS = 9
-WARM_UP = 4  # Batches: caches, branch tables, and every exporter's first datagram.
-BATCHES = 36
+WARM_UP = 2  # Batches: caches, branch tables, and every exporter's first datagram.
+BATCHES = 18
 PEER_RATE = 25_000.0  # Far below where the peer would lose: it is its processor time that counts.
 PEER_S = 2.0
 PEER_REPEATS = 5
@@ -51,10 +52,10 @@ CASES = (
     Case("decode-v5", "v5", Load(5), 40 * M),
     Case("decode-v9", "v9, 20 fields", Load(9), 15 * M),
     Case("decode-ipfix", "IPFIX, 20 fields", Load(10), 15 * M),
-    Case("decode-variable", "IPFIX, 20 fields and a name", Load(10, fields="named"), 0.3 * M, 12),
-    Case("decode-v5-2000", "v5, 2,000 exporters in turn", Load(5, 2_000), 1.5 * M, 24),
-    Case("decode-v9-2000", "v9, 2,000 exporters in turn", Load(9, 2_000), 1.5 * M, 24),
-    Case("decode-ipfix-2000", "IPFIX, 2,000 exporters in turn", Load(10, 2_000), 1.5 * M, 24),
+    Case("decode-variable", "IPFIX, 20 fields and a name", Load(10, fields="named"), 0.3 * M, 6),
+    Case("decode-v5-2000", "v5, 2,000 exporters in turn", Load(5, 2_000), 1.5 * M, 12),
+    Case("decode-v9-2000", "v9, 2,000 exporters in turn", Load(9, 2_000), 1.5 * M, 12),
+    Case("decode-ipfix-2000", "IPFIX, 2,000 exporters in turn", Load(10, 2_000), 1.5 * M, 12),
 )
 
 
@@ -72,6 +73,8 @@ def test_decode(
     case: Case, benchmark: Any, keep: Callable[[Row], None], folder: Path, scale: float
 ) -> None:
     keep_freed()
+    # As in a process that has been at work for a second: by itself it is loaded after 4 M flows.
+    assert loading.load()
     with _one_core():
         runs, profile = _measure(case, benchmark, scale)
     peer = _peer(case.load, folder, scale)
