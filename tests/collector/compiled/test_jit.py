@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-KERNEL = '''
+KERNEL = """
 from collector.compiled.jit import INT, Int, compiled
 
 
 @compiled(INT, INT)
 def twice(value: Int) -> Int:
     return 2 * value
-'''
+"""
 RUN = "import tiny; assert tiny.twice(21) == 42; print(sum(tiny.twice.stats.cache_hits.values()))"
 NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
 TOLD = "compiled code is not kept"
