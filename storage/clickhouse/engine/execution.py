@@ -2,15 +2,18 @@
 
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from storage.clickhouse.engine import formats, guard
 from storage.clickhouse.engine.failures import (
     CANCELLED,
+    NO_SPACE,
+    UNKNOWN_FORMAT,
     UNSUPPORTED,
     QueryError,
     from_engine,
@@ -79,7 +82,7 @@ class Execution:
         self._lanes, self.query = lanes, query
         self._lane: Lane | None = None
         self._stream: Any = None
-        self._inserter: Any = None
+        self._rows: IO[bytes] | None = None
         self._pending: list[bytes] = []
         self._next: Callable[[], bytes | None] = self._nothing
         self._set: tuple[str, ...] = ()
@@ -103,9 +106,7 @@ class Execution:
         statement = query.statement
         if statement.is_insert_of_data:
             self._check(lane, f"{statement.target} {statement.settings} VALUES")
-            if statement.infile is None:
-                self._start_insert(lane)
-            else:
+            if statement.infile is not None:
                 self._load(lane, guard.check_infile(statement.infile, infiles))
         elif statement.first != "SET":  # That was part of the settings already.
             self._ask(lane, self._check(lane, statement.text))
@@ -235,36 +236,37 @@ class Execution:
         )
         self._run(lane, sql, "TSV")
 
-    def _start_insert(self, lane: Lane) -> None:
-        statement = self.query.statement
-        name = statement.format or VALUES
-        try:
-            self._inserter = lane.connection.send_insert(
-                f"{statement.target} {statement.settings}".strip(), formats.named(name)
-            )
-        except Exception as error:
-            raise self._failure(error) from error
-
     def append(self, data: bytes) -> None:
-        """Give the next part of the rows."""
+        """Give the next part of the rows.
+
+        They are gathered in a file without a name, for chDB's own way of taking rows in pieces
+        says nothing of what goes wrong behind the parser: a full disk, a violated constraint,
+        too many parts. The rows are then gone, and the answer says that they are written.
+        """
         try:
-            self._inserter.append(data)
-        except Exception as error:
-            raise self._failure(error) from error
+            if self._rows is None:
+                self._rows = tempfile.TemporaryFile(dir=self._lanes.folder)  # noqa: SIM115
+            self._rows.write(data)
+        except OSError as error:
+            raise _no_room(error) from error
 
     def finish(self) -> None:
-        """Commit the rows given."""
-        if self._inserter is None:
+        """Insert the rows given."""
+        self.append(b"")
+        rows, statement = self._rows, self.query.statement
+        if rows is None or self._lane is None:
             return
         try:
-            result = self._inserter.finish()
-        except Exception as error:
-            raise self._failure(error) from error
-        finally:
-            self._inserter = None
-        self.summary.written_rows = result.rows_written
-        self.summary.written_bytes = result.bytes_written
-        self.summary.elapsed_ns = int((time.monotonic() - self._begun) * 1e9)
+            rows.flush()
+        except OSError as error:
+            raise _no_room(error) from error
+        source = f"FROM INFILE '/proc/self/fd/{rows.fileno()}' COMPRESSION 'none'"
+        name = formats.named(statement.format or VALUES)
+        if not name.isidentifier():
+            raise QueryError(UNKNOWN_FORMAT, f"Unknown format {name}")
+        self._run(
+            self._lane, f"{statement.target} {source} {statement.settings} FORMAT {name}", "TSV"
+        )
 
     def stop(self) -> None:
         """End it from another thread, because nobody waits for it any more."""
@@ -279,7 +281,11 @@ class Execution:
         with contextlib.suppress(Exception):
             if self._stream is not None:
                 self._stream.cancel()
-            if self._inserter is not None:
-                self._inserter.cancel()
+            if self._rows is not None:
+                self._rows.close()
         lane.end(self._set)
         self._lanes.give_back(self.query.user, lane)
+
+
+def _no_room(error: OSError) -> QueryError:
+    return QueryError(NO_SPACE, f"the rows cannot be gathered: {error.strerror}, not enough space")

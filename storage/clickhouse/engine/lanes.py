@@ -86,6 +86,7 @@ class Lanes:
 
     def __init__(self, folder: Path, config: Config) -> None:
         _forget_empty_default(folder)
+        self.folder = folder.parent
         path = f"{folder}?max_server_memory_usage={config.memory_max}"
         reader = {
             **VALUES_ARE_DATA,
@@ -134,11 +135,13 @@ class Lanes:
             self.ask(f"KILL QUERY WHERE {where} SYNC SETTINGS max_execution_time = {_STOP_MAX_S}")
 
     def close(self) -> None:
-        """Close every connection; running queries are ended."""
+        """Close every connection; running queries are ended. Once more does nothing."""
+        if not self._all:
+            return
         with contextlib.suppress(QueryError):
             self.ask("KILL QUERY WHERE 1 SYNC")
-        for lane in self._all:
-            lane.close()
+        while self._all:
+            self._all.pop().close()
 
 
 def _forget_empty_default(folder: Path) -> None:

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -31,31 +32,50 @@ def serve(data: Path, config: Config, *, is_tethered: bool = False) -> None:
     """Answer until SIGTERM or SIGINT; when tethered, also until stdin ends."""
     with store_folder.hold(data) as folder, _listening(config) as listener:
         tokens = store_folder.tokens(folder)
-        lanes = _open(folder / store_folder.ENGINE, config)
-        _let_crashes_end_us()
-        gateway = Gateway(
-            lanes,
-            config,
-            tokens,
-            infiles=tuple((data / name).resolve() for name in LOADABLE),
-            is_open_to_loopback=is_loopback([listener.getsockname()[0]]),
-        )
-        _report_broken(lanes)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        url = f"{'https' if config.tls_cert_file else 'http'}://{shown}:{port}"
-        server = _Server(_uvicorn_config(gateway, config), folder, url, tokens)
-        server.on_turn = lambda: gateway.metrics.tell(data)
-        if is_tethered:
-            threading.Thread(target=server.stop_at_end_of_stdin, daemon=True).start()
-        try:
-            asyncio.run(server.serve(sockets=[listener]))
-        finally:
-            store_folder.withdraw(folder)
-            gateway.metrics.forget(data)
-            lanes.close()
-            gateway.close()
-            log.info("store stopped")
+        _check_tls(config)  # Before the engine: a process that ends without closing it crashes.
+        with contextlib.closing(_open(folder / store_folder.ENGINE, config)) as lanes:
+            _let_crashes_end_us()
+            _report_broken(lanes)
+            gateway = Gateway(
+                lanes,
+                config,
+                tokens,
+                infiles=tuple((data / name).resolve() for name in LOADABLE),
+                is_open_to_loopback=is_loopback([listener.getsockname()[0]]),
+            )
+            server = _Server(
+                _uvicorn_config(gateway, config), folder, _url(listener, config), tokens
+            )
+            server.on_turn = lambda: gateway.metrics.tell(data)
+            if is_tethered:
+                threading.Thread(target=server.stop_at_end_of_stdin, daemon=True).start()
+            try:
+                asyncio.run(server.serve(sockets=[listener]))
+            finally:
+                store_folder.withdraw(folder)
+                gateway.metrics.forget(data)
+                lanes.close()
+                gateway.close()
+                log.info("store stopped")
+
+
+def _url(listener: socket.socket, config: Config) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if config.tls_cert_file else 'http'}://{shown}:{port}"
+
+
+def _check_tls(config: Config) -> None:
+    if not config.tls_cert_file:
+        return
+    chain, key = config.tls_cert_file, config.tls_key_file
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+    except (OSError, ssl.SSLError) as error:
+        raise FlowledgerError(
+            f"the store cannot answer HTTPS with {chain} and {key}: {error}; give a certificate "
+            "chain and its key as PEM with [store.engine] tls_cert_file and tls_key_file"
+        ) from error
 
 
 def _uvicorn_config(gateway: Gateway, config: Config) -> uvicorn.Config:

@@ -148,6 +148,60 @@ def test_an_insert_with_a_wrong_row_says_where(store: RunningStore) -> None:
     assert store.run("SELECT count() FROM shop.t") == "2\n"
 
 
+@pytest.mark.parametrize(
+    ("table", "rows", "code"),
+    [
+        ("(a UInt32, CONSTRAINT k CHECK a < 5) ENGINE = MergeTree ORDER BY a", "1\n9\n", 469),
+        (
+            "(a UInt32) ENGINE = MergeTree PARTITION BY a ORDER BY a",
+            "".join(f"{number}\n" for number in range(500)),
+            252,
+        ),
+        (
+            (
+                "(a UInt32) ENGINE = MergeTree ORDER BY a SETTINGS parts_to_throw_insert = 1, "
+                "parts_to_delay_insert = 1"
+            ),
+            "1\n",
+            252,
+        ),
+    ],
+)
+def test_what_goes_wrong_behind_the_parser_is_an_error(
+    store: RunningStore, table: str, rows: str, code: int
+) -> None:
+    """chDB's own way of taking rows in pieces says OK to each of these, and writes nothing."""
+    store.run("DROP TABLE IF EXISTS shop.w SYNC")
+    store.run(f"CREATE TABLE shop.w {table}")
+    store.run("INSERT INTO shop.w SELECT 3")
+    answer = store.ask(rows, query="INSERT INTO shop.w FORMAT CSV")
+    assert answer.code == code, answer.text
+    assert store.run("SELECT count() FROM shop.w") == "1\n"
+
+
+def test_a_view_that_fails_fails_the_insert(store: RunningStore) -> None:
+    store.run("CREATE OR REPLACE TABLE shop.w (a UInt32) ENGINE = MergeTree ORDER BY a")
+    store.run(
+        "CREATE MATERIALIZED VIEW shop.v ENGINE = Memory AS SELECT throwIf(a = 3) FROM shop.w"
+    )
+    answer = store.ask("1\n3\n", query="INSERT INTO shop.w FORMAT CSV")
+    assert answer.code == 395, answer.text
+    store.run("DROP VIEW shop.v SYNC")
+
+
+def test_an_insert_that_is_cut_off_brings_no_rows(store: RunningStore) -> None:
+    store.run("CREATE OR REPLACE TABLE shop.w (a UInt32) ENGINE = MergeTree ORDER BY a")
+    with socket.create_connection(("127.0.0.1", store.port)) as client:
+        head = (
+            "POST /?query=INSERT%20INTO%20shop.w%20FORMAT%20CSV HTTP/1.1\r\nHost: localhost\r\n"
+            f"X-ClickHouse-User: loader\r\nX-ClickHouse-Key: {store.token('loader')}\r\n"
+            "Content-Length: 10000000\r\n\r\n"
+        )
+        client.sendall(head.encode() + b"1\n" * 2_000_000)
+    for _ in range(3):  # More often than the loader has connections: none is held.
+        assert store.run("SELECT count() FROM shop.w") == "0\n"
+
+
 def test_insert_from_select(store: RunningStore) -> None:
     store.run("CREATE OR REPLACE TABLE shop.u (a UInt32, b String) ENGINE = Memory")
     store.run("INSERT INTO shop.u SELECT a, b FROM shop.t")
