@@ -73,7 +73,7 @@ def test_decode(
     case: Case, benchmark: Any, keep: Callable[[Row], None], folder: Path, scale: float
 ) -> None:
     keep_freed()
-    # As in a process that has been at work for a second: by itself it is loaded after 4 M flows.
+    # As in a process that has been at work for a while: by itself it is loaded after 50 M flows.
     assert loading.load()
     with _one_core():
         runs, profile = _measure(case, benchmark, scale)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from collector.compiled import loading
 from collector.config import Config
 from collector.follower import Follower
 from core.schema import FLOWS
@@ -22,6 +23,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
     flows = datagrams = octets = steps = gap = problems = 0
     last_at = 0.0
+    assert loading.load()  # As in a process that has been at work for a while.
     with Follower(Path(sys.argv[1]), Config()) as follower:
         print("ready", flush=True)
         while True:
