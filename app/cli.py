@@ -46,27 +46,20 @@ _EPILOG = """\
 Try `flowledger demo` first: it needs no router."""
 
 
-_WITHOUT_VALUE = re.compile(r"argument (--[a-z-]+): expected one argument")
 _NEGATIVE = re.compile(r"-\.?\d")
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line, with the way to the help."""
 
-    _given: Sequence[str] = ()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and keep the words for refusals."""
-        self._given = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What argparse takes for a value though it begins with a minus: `--from -2h` is two hours
+        # ago, and `--duration -5s` is refused by what reads durations, in its own words.
+        self._negative_number_matcher = _NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        option = _WITHOUT_VALUE.fullmatch(message)
-        at = self._given.index(option[1]) + 1 if option and option[1] in self._given else 0
-        if option and 0 < at < len(self._given) and _NEGATIVE.match(self._given[at]):
-            # Taken for an option by argparse, for it begins with a minus.
-            message = f"{option[1]} {self._given[at]}: must not be negative"
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -86,6 +86,13 @@ def filters_page() -> str:
     return page.filters_page(_NOTE)
 
 
+def dimensions_page() -> str:
+    """Return the page of what flows can be grouped by."""
+    from storage.clickhouse.queries.page import dimensions_page
+
+    return dimensions_page(_NOTE)
+
+
 def toml(config: object) -> str:
     """Return a configuration as TOML, secrets masked."""
     lines: list[str] = []
@@ -109,6 +116,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration_page,
     "commands.md": commands_page,
     "filters.md": filters_page,
+    "dimensions.md": dimensions_page,
 }
 
 

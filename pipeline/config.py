@@ -17,9 +17,10 @@ class Config:
     networks: tuple[str, ...] = setting(
         (
             *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-            *("100.64.0.0/10", "fc00::/7"),
+            *("100.64.0.0/10", "198.18.0.0/15", "fc00::/7", "2001:db8::/32"),
         ),
-        doc="Addresses that are ours: PREFIX, or REALM=PREFIX where realms reuse addresses.",
+        doc="Addresses that are ours: PREFIX, or REALM=PREFIX where realms reuse addresses. "
+        "The default is what nobody routes on the Internet.",
     )
     batch_rows_max: int = setting(
         1_000_000, doc="Flows in one batch at most; batches grow up to it while the store lags."

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import polars as pl
+
 from app.questions.asked import Asked, named
 from app.questions.tables import Column
 from app.questions.words import UNITS, bar, counts, share, short, signed
 from core.errors import UsageError
-from storage.clickhouse.queries import Metric, Sums, breakdown, compare, top
+from storage.clickhouse.queries import Metric, Sums, Top, breakdown, compare, top
 
 # What goes first where a terminal is narrow, but for the metric that is asked for.
 _GOES = {"bar": 5, "packets": 4, "flows": 3, "rate": 2, "number": 1}
+_NOBODY_SHARE = 0.05  # From there on it is worth a line.
 
 
 def show_top(asked: Asked) -> None:
@@ -50,7 +53,22 @@ def show_top(asked: Asked) -> None:
     others = ["", f"{hidden:,} others", *blanks, *cells(found.others)] if hidden else None
     total = ["", "all", *blanks, *cells(found.total)[:-2], "", ""]
     asked.screen.table(columns, rows, others=others, total=total)
+    if "local_addr" in keys:
+        _explain_nobody(asked, found)
     asked.said(found.told)
+
+
+def _explain_nobody(asked: Asked, found: Top) -> None:
+    """Say why much has no local address: most often, networks were never named."""
+    nobody = found.frame.filter(pl.col("local_addr").is_null())
+    name = found.metric.sum.value
+    part, whole = int(nobody[name].sum()), getattr(found.total, name)
+    if whole and part / whole >= _NOBODY_SHARE:
+        asked.screen.line(
+            f"{share(part, whole)} is of no address of yours; if it should be, name your networks "
+            "in [pipeline] networks",
+            "yellow",
+        )
 
 
 def _sum_columns(metric: Metric, *, prefix: str = "") -> list[Column]:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime
 
 import polars as pl
 
@@ -104,9 +105,13 @@ def _read(text: str) -> tuple[Period, str]:
 
 
 def show_who(asked: Asked) -> None:
-    """Show who had an address, and the evidence."""
+    """Show who had an address at a moment, or in the whole period, and the evidence."""
     args = asked.args
-    at = parse_moment("--at", args.at, parse_zone(args.zone), SystemClock())
+    at: datetime | Period = asked.question.period
+    if args.at:
+        if args.last or args.start or args.end:
+            raise UsageError("--at is a moment; --last, --from and --to a period: name one of both")
+        at = parse_moment("--at", args.at, parse_zone(args.zone), SystemClock())
     found = who(
         asked.store,
         args.address,
@@ -118,7 +123,11 @@ def show_who(asked: Asked) -> None:
     if asked.is_written(found.frame):
         return
     port = f" port {args.port}" if args.port else ""
-    where = f"{args.address}{port} at {at:%Y-%m-%d %H:%M:%S %Z}"
+    if isinstance(at, Period):
+        when = f"{asked.screen.moment(at.start)} to {asked.screen.moment(at.end)}"
+    else:
+        when = f"at {at:%Y-%m-%d %H:%M:%S %Z}"
+    where = f"{args.address}{port}, {when}"
     if not found.frame.height:
         asked.screen.line(f"nothing is known of {where}")
         return

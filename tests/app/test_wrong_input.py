@@ -203,11 +203,11 @@ def test_two_addresses_that_overlap(tmp_path: Path) -> None:
     [
         (
             ("simulate", "--out", "x.pcap", "--duration", "-5s"),
-            "--duration -5s: must not be negative; see `flowledger simulate --help`",
+            '--duration \'-5s\' must be a duration such as "250ms", "30s", "2h" or "30d"',
         ),
         (
             ("exporters", "x.pcap", "--since", "-5m"),
-            "--since -5m: must not be negative; see `flowledger exporters --help`",
+            '--since -5m: must be a duration such as "250ms", "30s", "2h" or "30d", or write all',
         ),
         (
             ("simulate", "--out", "x.pcap", "--template-refresh", "0"),

@@ -243,6 +243,28 @@ def test_who_had_an_address(provider: Provider) -> None:
     assert flow["src_addr"] in {row["holder"] for row in found}
 
 
+def test_who_had_an_address_in_a_period(provider: Provider) -> None:
+    flow = provider.json("list", "--limit", 1, "--oldest-first", "src net 100.64.0.0/10")[0]
+    found = provider.json("who", flow["src_addr"], flow["src_port"])
+    assert flow["src_addr"] in {row["holder"] for row in found if row["is_exact"]}
+    before = provider.ask("who", flow["src_addr"], "--from", "-3d", "--to", "-2d")
+    assert "nothing is known of" in before
+    at = ("--at", flow["ended_at"], "--last", "1h")
+    assert "name one of both" in provider.ask("who", flow["src_addr"], *at, is_ok=False)
+
+
+def test_traffic_of_no_local_address_is_explained(provider: Provider, tmp_path: Path) -> None:
+    said = "name your networks in [pipeline] networks"
+    assert said not in provider.ask("top", "--by", "local_addr", "src net 100.64.0.0/10")
+    profile = Profile(subscribers=3, start_ms=int(time.time() * 1_000) - 60_000)
+    with spooled.store_of(tmp_path):
+        spool = Spool(tmp_path / "spool", 1)
+        spooled.put(spool, decoded(profile, 30), networks=["192.0.2.0/24"])
+        spooled.load_all(spool, tmp_path)
+        spool.close()
+        assert said in Provider(tmp_path, 0).ask("top", "--by", "local_addr")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

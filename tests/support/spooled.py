@@ -38,15 +38,21 @@ def steps(*, subscribers: int = 100, duration_s: float = 60, seed: int = 1) -> l
     return decoded(profile, duration_s, seed=seed)
 
 
-def tables() -> Tables:
-    """Return an empty gathering."""
-    networks = Networks(Config().networks)
+def tables(named: Sequence[str] = Config().networks) -> Tables:
+    """Return an empty gathering for a provider with these networks."""
+    networks = Networks(named)
     return Tables(networks, Exporters(networks))
 
 
-def put(spool: Spool, some: Sequence[Decoded], at: int = 0) -> Batch:
+def put(
+    spool: Spool,
+    some: Sequence[Decoded],
+    at: int = 0,
+    *,
+    networks: Sequence[str] = Config().networks,
+) -> Batch:
     """Write one batch of these."""
-    gathered = tables()
+    gathered = tables(networks)
     for step in some:
         gathered.add(step)
     flows = sum(len(step.flows) for step in some)

@@ -1,4 +1,4 @@
-"""Who had an address, and a port, at a moment: evidence out of NAT events and flows."""
+"""Who had an address, and a port, at a moment or in a period: NAT events and flows as evidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from core.schema import FLOWS, NAT_EVENTS
 from storage.clickhouse.filters.compiling import NAT_BEGINS, NAT_ENDS
 from storage.clickhouse.queries.dimensions import NONE, Dimension, Shape
 from storage.clickhouse.queries.planning import Asks, scope_condition
-from storage.clickhouse.queries.scope import PLATFORM, Scope
+from storage.clickhouse.queries.scope import PLATFORM, Period, Scope
 
 BLOCK_BEGINS, BLOCK_ENDS = 16, 17
 # How long before the moment a translation may have begun, and how far a flow may reach.
@@ -29,17 +29,18 @@ class Evidence:
 
     ``kind`` is binding, block, flow (translated) or own (an address used as it is); ``holder``
     and ``holder_port`` what is behind it; ``began_at`` and ``ended_at`` its time, the latter null
-    while open; ``is_exact`` says that the moment lies within; the rest leads to the datagram.
+    while open; ``is_exact`` says that it covers the moment, or lies in the period with some part;
+    the rest leads to the datagram.
     """
 
     frame: pl.DataFrame
     address: str
     port: int | None
-    at: datetime
+    at: datetime | Period
 
     @property
     def holders(self) -> list[str]:
-        """Return the addresses behind it at the moment, each once, the best proven first."""
+        """Return the addresses behind it at that time, each once, the best proven first."""
         exact = self.frame.filter(pl.col("is_exact"))["holder"].drop_nulls()
         return exact.unique(maintain_order=True).to_list()
 
@@ -47,21 +48,21 @@ class Evidence:
 def who(
     store: Asks,
     address: str,
-    at: datetime,
+    at: datetime | Period,
     *,
     port: int | None = None,
     protocol: int | None = None,
     scope: Scope = PLATFORM,
     before: timedelta = BEFORE,
 ) -> Evidence:
-    """Return who had an address at a moment; with a port, who was behind it through NAT."""
-    if at.tzinfo is None:
-        raise UsageError("a moment needs a zone")
+    """Return who had an address at a time; with a port, who was behind it through NAT."""
+    first_ms, last_ms = _bounds(at)
     if port is not None and not 0 < port < 1 << 16:
         raise UsageError(f"port {port}: must be 1 to 65535")
     params: dict[str, Any] = {
         "addr": _mapped(address),
-        "at_ms": round(at.timestamp() * 1_000),
+        "first_ms": first_ms,
+        "last_ms": last_ms,
         "before_ms": round(before.total_seconds() * 1_000),
         "around_ms": round(AROUND.total_seconds() * 1_000),
         "late_ms": round(LATE.total_seconds() * 1_000),
@@ -87,6 +88,16 @@ def who(
     return Evidence(order.drop("rank"), address, port, at)
 
 
+def _bounds(at: datetime | Period) -> tuple[int, int]:
+    """Return the first and the last millisecond that are asked about."""
+    if isinstance(at, Period):
+        return at.start_ms, at.end_ms - 1
+    if at.tzinfo is None:
+        raise UsageError("a moment needs a zone")
+    moment = round(at.timestamp() * 1_000)
+    return moment, moment
+
+
 def _mapped(address: str) -> str:
     try:
         found = ip_address(address)
@@ -100,8 +111,8 @@ def _text(column: str) -> str:
 
 
 _WINDOW = (
-    "received_at >= fromUnixTimestamp64Milli({at_ms:Int64} - {before_ms:Int64}, 'UTC') AND "
-    "received_at <= fromUnixTimestamp64Milli({at_ms:Int64} + {late_ms:Int64}, 'UTC')"
+    "received_at >= fromUnixTimestamp64Milli({first_ms:Int64} - {before_ms:Int64}, 'UTC') AND "
+    "received_at <= fromUnixTimestamp64Milli({last_ms:Int64} + {late_ms:Int64}, 'UTC')"
 )
 
 
@@ -139,13 +150,13 @@ def _bindings(rest: Sequence[str], *, port: int | None, protocol: int | None) ->
         f"toInt64(protocol) AS proto, {_text('dst_addr')} AS remote, "
         f"toInt64(dst_port) AS remote_port, {began} AS began_ms, "
         f"if(closing <= toDateTime64(0, 3, 'UTC'), NULL, {ended}) AS ended_ms, "
-        f"({began} <= {{at_ms:Int64}} AND (closing <= toDateTime64(0, 3, 'UTC') OR "
-        f"{ended} >= {{at_ms:Int64}})) AS exact, "
+        f"({began} <= {{last_ms:Int64}} AND (closing <= toDateTime64(0, 3, 'UTC') OR "
+        f"{ended} >= {{first_ms:Int64}})) AS exact, "
         f"{_text('exporter_addr')} AS exporter, journal_segment AS segment, "
         "journal_offset AS place "
         f"FROM (SELECT *, {ends} AS closing FROM {NAT_EVENTS.name} WHERE {' AND '.join(where)}) "
         "WHERE nat_event IN ({begins:Array(UInt8)}) AND event_at <= "
-        "fromUnixTimestamp64Milli({at_ms:Int64} + {around_ms:Int64}, 'UTC') "
+        "fromUnixTimestamp64Milli({last_ms:Int64} + {around_ms:Int64}, 'UTC') "
         f"ORDER BY exact DESC, event_at DESC, segment, place LIMIT {ROWS_MAX:d}"
     )
 
@@ -169,15 +180,15 @@ def _flows(rest: Sequence[str], *, port: int | None, protocol: int | None) -> st
         if protocol is not None:
             where.append("protocol = {protocol:UInt8}")
         began, ended = (f"toUnixTimestamp64Milli({each})" for each in ("started_at", "ended_at"))
-        where.append(f"{began} <= {{at_ms:Int64}} + {{around_ms:Int64}}")
-        where.append(f"{ended} >= {{at_ms:Int64}} - {{around_ms:Int64}}")
+        where.append(f"{began} <= {{last_ms:Int64}} + {{around_ms:Int64}}")
+        where.append(f"{ended} >= {{first_ms:Int64}} - {{around_ms:Int64}}")
         queries.append(
             f"SELECT '{name[: name.index('_')]}' AS kind, {_text(holder)} AS holder, "
             f"toInt64({holder_port}) AS holder_port, {_text(outside)} AS outside, "
             f"toInt64({outside_port}) AS outside_port, toInt64(protocol) AS proto, "
             f"{_text(f'{far}_addr')} AS remote, toInt64({far}_port) AS remote_port, "
             f"{began} AS began_ms, toNullable({ended}) AS ended_ms, "
-            f"({began} <= {{at_ms:Int64}} AND {ended} >= {{at_ms:Int64}}) AS exact, "
+            f"({began} <= {{last_ms:Int64}} AND {ended} >= {{first_ms:Int64}}) AS exact, "
             f"{_text('exporter_addr')} AS exporter, journal_segment AS segment, "
             f"journal_offset AS place FROM {FLOWS.name} WHERE {' AND '.join(where)} "
             f"ORDER BY exact DESC, began_ms DESC, segment, place LIMIT {ROWS_MAX:d}"
