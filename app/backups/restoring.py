@@ -13,6 +13,7 @@ from app.backups.snapshot import Source
 from app.exports.files import sync_folder
 from app.exports.progress import Progress
 from core.clock import SystemClock
+from core.crash_points import crash_point
 from core.errors import FlowledgerError
 from core.schema import TABLES, Table
 from storage.clickhouse.client import open_store
@@ -56,8 +57,10 @@ def restore(
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(target)
+    crash_point("restore-copied")
     aged = _verified(backup, work / FILES, config)
     os.sync()
+    crash_point("restore-counted")
     if data.exists():
         data.rmdir()
     (work / FILES).rename(data)

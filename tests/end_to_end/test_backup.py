@@ -176,6 +176,24 @@ def test_a_killed_backup_is_taken_up_again(
     assert restore(place, tmp_path / "new") == 0
 
 
+@pytest.mark.parametrize("point", ["backup-file-copied:15", "restore-copied", "restore-counted"])
+def test_a_killed_restore_leaves_nothing_and_is_begun_again(
+    programs: Programs, loaded: Path, tmp_path: Path, point: str
+) -> None:
+    place, new = tmp_path / "backups", tmp_path / "new"
+    assert back_up(loaded, place) == 0
+    program = programs.start(*("restore", place, "--data", new), crash_at=point)
+    assert program.process.wait(60) == -signal.SIGKILL, program.said()
+    assert not new.exists()
+    # What lies about is not mistaken for a part of the backup.
+    strange = tmp_path / ".new.restoring" / "files" / "spool" / "9" / "manifest"
+    strange.parent.mkdir(parents=True)
+    strange.touch()
+    assert restore(place, new) == 0
+    assert not (tmp_path / ".new.restoring").exists()
+    assert not (new / "spool" / "9").exists()
+
+
 def test_a_spoiled_backup_is_not_restored(loaded: Path, tmp_path: Path, capsys) -> None:
     assert back_up(loaded, tmp_path / "backups") == 0
     (good,) = finished(tmp_path / "backups")
