@@ -13,6 +13,9 @@ _CODEC = "ZSTD(1)"  # Half the octets of a server's LZ4, for a tenth of the spee
 # In octets before compression: a batch of up to a million flows is a part of one data file, which
 # is synced at once; what several are merged into has a file for each column.
 _WIDE_FROM = 256 * 2**20
+# Parts of a table in which nothing is added up: by 8 in place of the usual 5, each row is written
+# again a quarter less often. Rollups become smaller by merging, and keep the usual.
+MERGED_AT_ONCE = 8
 
 
 def create_database(config: Config) -> str:
@@ -162,6 +165,8 @@ def _settings(table: Table, config: Config) -> str:
         "fsync_part_directory": 1,
         "min_rows_to_fsync_after_merge": 1,
     }
+    if table.merge is Merge.KEEP:
+        chosen["merge_selector_base"] = MERGED_AT_ONCE
     return ", ".join(f"{name} = {value}" for name, value in chosen.items())
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from core.schema import TABLES
+from core.schema import TABLES, Merge
 from storage.clickhouse.config import Config
-from storage.clickhouse.ddl import create_table
+from storage.clickhouse.ddl import MERGED_AT_ONCE, alter, create_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +29,12 @@ def _initial(config: Config) -> tuple[str, ...]:
     return tuple(statement for table in TABLES for statement in create_table(table, config))
 
 
-MIGRATIONS = (Migration(1, "initial", _initial),)
+def _merge_more_at_once(config: Config) -> tuple[str, ...]:
+    setting = f"MODIFY SETTING merge_selector_base = {MERGED_AT_ONCE}"
+    return tuple(alter(table, config, setting) for table in TABLES if table.merge is Merge.KEEP)
+
+
+MIGRATIONS = (
+    Migration(1, "initial", _initial),
+    Migration(2, "merge more parts at once", _merge_more_at_once),
+)

@@ -70,7 +70,7 @@ ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{
 PARTITION BY toDate(received_at)
 ORDER BY (local_addr, direction, received_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(2592000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, merge_selector_base = 8
 COMMENT 'One row for each flow record that a router exported. A fact: never rewritten.';
 
 CREATE TABLE IF NOT EXISTS flowledger.flows ON CLUSTER 'isp-1'
@@ -115,7 +115,7 @@ ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{
 PARTITION BY toDate(received_at)
 ORDER BY (nat_src_addr, nat_src_port, event_at)
 TTL toDateTime(received_at, 'UTC') + toIntervalSecond(31536000)
-SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 8192, replicated_deduplication_window = 0, ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1, min_bytes_for_wide_part = 268435456, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, merge_selector_base = 8
 COMMENT 'One row for each translation or port block that a router reported. No usage.';
 
 CREATE TABLE IF NOT EXISTS flowledger.nat_events ON CLUSTER 'isp-1'
