@@ -8,7 +8,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipeline.quarantine import Quarantine
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.engine.config import Config as EngineConfig
 from storage.clickhouse.migrations import migrate
-from tests.support import spooled
+from tests.support import disks, spooled
 from tests.support.isp_traffic import Traffic
 from tests.support.programs import Program, Programs, wait_until
 from tests.support.stores import RunningStore
@@ -126,20 +125,10 @@ def test_a_full_spool_holds_decoding_back(programs, traffic, store):
 @pytest.fixture
 def small_spool(traffic: Traffic) -> Iterator[Path]:
     """Have the spool on a disk of 8 MiB, and all but a little of it taken."""
-    folder = traffic.data / "spool"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount program")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    ballast = folder / "ballast"
-    ballast.write_bytes(bytes(8 * 2**20 - 100_000))
-    try:
+    with disks.small_disk(traffic.data / "spool", "8m") as folder:
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(8 * 2**20 - 100_000))
         yield ballast
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_below_the_spool_is_waited_for(programs, traffic, store, small_spool):

@@ -3,8 +3,7 @@
 import json
 import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,33 +11,17 @@ import pytest
 from core.errors import FlowledgerError
 from storage.clickhouse.client import open_store
 from tests.support import spooled
+from tests.support.disks import Mount, mounting
 from tests.support.isp_traffic import Traffic, write_traffic
 from tests.support.programs import Programs, wait_until
 from tests.support.stores import RunningStore
-
-Mount = Callable[[str], None]
 
 
 @pytest.fixture
 def mount(traffic: Traffic) -> Iterator[Mount]:
     """Put the store's folder on a disk of its own, with options; again to change them."""
-    folder = traffic.data / "store"
-    folder.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount program")
-    done = []
-
-    def mounted(options: str) -> None:
-        again = ("remount,",) if done else ("",)
-        command = ["mount", "-t", "tmpfs", "-o", f"{again[0]}{options}", "tmpfs", str(folder)]
-        tried = subprocess.run(command, capture_output=True, text=True, check=False)
-        if tried.returncode:
-            pytest.skip(f"a disk cannot be mounted here: {tried.stderr.strip()}")
-        done.append(options)
-
-    yield mounted
-    if done:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with mounting(traffic.data / "store") as mounted:
+        yield mounted
 
 
 def why(traffic: Traffic) -> str:

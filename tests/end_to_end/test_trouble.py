@@ -14,7 +14,7 @@ import pytest
 
 from collector.receiver.adoption import adopt
 from tests.end_to_end import numbered
-from tests.support import batches
+from tests.support import batches, disks
 from tests.support.programs import ROOT, Programs, wait_until
 
 RECEIVER_KIB_MAX = 150_000
@@ -39,20 +39,8 @@ def peak_kib(pid: int) -> int:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 8 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount program")
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    try:
+    with disks.small_disk(tmp_path / "disk", "8m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("free_min", ["0B", "1MiB"])

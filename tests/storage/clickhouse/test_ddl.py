@@ -11,9 +11,10 @@ from core.schema import FLOWS, TABLES, Merge, Role, Table
 from storage.clickhouse.ages import Retention
 from storage.clickhouse.config import Config, ShardBy
 from storage.clickhouse.ddl import create_database, create_table, notes_table, stored_type, ttl
+from storage.clickhouse.migrations import MIGRATIONS
 from tests.support.in_memory import InMemory
 
-GOLDEN = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent
 AT = datetime.now(UTC).replace(microsecond=0).isoformat(" ")[:19]  # Nothing of it may expire.
 URL = "http://clickhouse:8123"
 RENDERINGS = {
@@ -34,8 +35,10 @@ def rendered(config: Config) -> str:
 
 @pytest.mark.parametrize("name", RENDERINGS)
 def test_a_rendering_is_as_written_down(name: str) -> None:
-    """A difference is wanted? Then a migration goes with it; remove the file and run once."""
-    path = GOLDEN / f"{name}.sql"
+    """A difference is wanted? Then a migration goes with it; remove the files and run once."""
+    path = FOLDER / "golden" / f"{name}.sql"
+    if name == "embedded":
+        path = FOLDER / "states" / f"{MIGRATIONS[-1].number:04}.sql"
     text = rendered(RENDERINGS[name])
     if not path.exists():
         path.write_text(text, encoding="utf-8")
