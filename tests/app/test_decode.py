@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +24,7 @@ from tests.collector.journal.builders import Sent, write
 from tests.collector.sources import captures
 from tests.support import encoder
 from tests.support.encoder import Field
+from tests.support.memory import peak_kib_until_end
 
 EXPORT_S = 1_767_225_600  # 2026-01-01 00:00 UTC.
 UPTIME_MS = 100_000
@@ -469,13 +468,11 @@ def peak_kb(path: Path, how: str) -> int:
     """Decode into nowhere; return the most memory that the process held."""
     out = path.with_name(f"out.{how}")
     run = subprocess.Popen([*LAUNCH, path, "--format", how, "--out", out, "--quiet"])
-    _, status, usage = os.wait4(run.pid, 0)
-    run.returncode = os.waitstatus_to_exitcode(status)
+    peak = peak_kib_until_end(run)
     assert run.returncode == 0
     assert out.stat().st_size > 0
     out.unlink()
-    assert isinstance(usage, resource.struct_rusage)
-    return usage.ru_maxrss
+    return peak
 
 
 @pytest.mark.full

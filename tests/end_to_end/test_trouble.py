@@ -15,6 +15,7 @@ import pytest
 from collector.receiver.adoption import adopt
 from tests.end_to_end import numbered
 from tests.support import batches, disks
+from tests.support.memory import peak_kib
 from tests.support.programs import ROOT, Programs, wait_until
 
 RECEIVER_KIB_MAX = 150_000
@@ -29,12 +30,6 @@ STARTER = (
     "print(running.listen[0], flush=True)\n"
     "time.sleep(600)\n"
 )
-
-
-def peak_kib(pid: int) -> int:
-    """Return the most memory that a process ever held."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 @pytest.fixture

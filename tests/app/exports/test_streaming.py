@@ -14,6 +14,7 @@ import pytest
 
 from core.schema import FLOWS
 from storage.clickhouse.client import Store
+from tests.support.memory import peak_kib_until_end
 from tests.support.programs import ROOT, Programs, wait_until
 from tests.support.stored import DAY, START, invented, put, store_of
 
@@ -39,14 +40,7 @@ def peak_mb(arguments: list[object]) -> int:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
     )
-    peak = 0
-    # Not by the usage that wait() tells: that begins with what the parent had at the fork.
-    while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = max(
-            peak, *(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line), 0
-        )
-        time.sleep(0.02)
+    peak = peak_kib_until_end(process)
     assert process.returncode == 0
     return peak >> 10
 

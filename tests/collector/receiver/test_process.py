@@ -20,6 +20,7 @@ from collector.receiver.folder import is_held, read_status
 from collector.receiver.process import ProcessConfig
 from core.errors import FlowledgerError
 from tests.support import journal_content
+from tests.support.memory import peak_kib
 from tests.support.udp_sender import UdpSender
 
 LIMIT_S = 20.0
@@ -53,11 +54,6 @@ def report(data: Path) -> dict[str, object]:
     line = (data / LOG_FILE).read_text().strip().splitlines()[-1]
     parsed: dict[str, object] = json.loads(line)
     return parsed
-
-
-def peak_kib(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def test_what_was_sent_is_in_the_journal_after_stop(data: Path) -> None:

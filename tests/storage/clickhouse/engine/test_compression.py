@@ -5,7 +5,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import lz4.block
 import lz4.frame
@@ -13,6 +12,7 @@ import pytest
 
 from core import zstd
 from storage.clickhouse.engine.cityhash import cityhash128
+from tests.support.memory import peak_kib
 from tests.support.stores import RunningStore
 
 HEAD = struct.Struct("<16sBII")
@@ -146,5 +146,4 @@ def test_a_small_body_that_stands_for_a_large_one(store: RunningStore, encoding:
 
 def peak(store: RunningStore) -> int:
     """Return the most memory that the process ever had, in octets."""
-    status = Path(f"/proc/{store.running.process.pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+    return peak_kib(store.running.process.pid) << 10
