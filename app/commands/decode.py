@@ -9,6 +9,7 @@ datagram as received when its header says that it was sent.
 import argparse
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import IPv4Address, ip_address
@@ -33,6 +34,7 @@ flowledger decode /var/lib/flowledger --format parquet --out flows.parquet
 flowledger decode a.dgrams b.dgrams --exporter 192.0.2.1 --records flows,nat,options"""
 
 RECORDS = ("flows", "nat", "options")
+_BATCHES_UNDER_WAY = 2
 _PROGRESS_FROM = 64 << 20
 _NO_ADDRESS = bytes(16)
 
@@ -99,18 +101,20 @@ def run(args: argparse.Namespace) -> int:
     with (
         open_writers(kinds, how, args.out) as writers,
         _Progress(sources, is_wanted=not args.quiet) as progress,
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(1) as arranger,
+        ThreadPoolExecutor(1) as writer,
     ):
-        # One batch is decoded and made ready while the one before it is written.
-        writing: Future[None] | None = None
+        # One batch is decoded while the one before it is made ready and the one before that is
+        # written: each takes about a third of the time, and none holds the interpreter for long.
+        writing: deque[Future[None]] = deque()
         for decoded in _decoded(sources, decoder, progress):
             summary.add(decoded)
-            sheets = _sheets(kinds, decoded)
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(_write, writers, sheets)
-        if writing is not None:
-            writing.result()
+            sheets = arranger.submit(_sheets, kinds, decoded)
+            writing.append(writer.submit(_write, writers, sheets))
+            if len(writing) > _BATCHES_UNDER_WAY:
+                writing.popleft().result()
+        while writing:
+            writing.popleft().result()
     if not args.quiet:
         for line in summary.lines(sources, time.monotonic() - started):
             print(line, file=sys.stderr)
@@ -213,8 +217,8 @@ def _sheets(kinds: "Sequence[Kind]", decoded: "Decoded") -> "list[tuple[str, She
     return sheets
 
 
-def _write(writers: "dict[str, Writer]", sheets: "Sequence[tuple[str, Sheet]]") -> None:
-    for label, sheet in sheets:
+def _write(writers: "dict[str, Writer]", sheets: "Future[list[tuple[str, Sheet]]]") -> None:
+    for label, sheet in sheets.result():
         writers[label].write(sheet)
 
 

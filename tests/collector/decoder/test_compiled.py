@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from tests.collector.decoder.test_properties import batch
 from tests.fuzz.decode_check import LIMITS, _datagrams, batches
 from tests.fuzz.seeds import seeds
 from tests.support import damage, strategies
+from tests.support.encoder import netflow5
 from tests.support.strategies import Sent
 
 ROOT = Path(__file__).parents[3]
@@ -120,3 +122,27 @@ def test_without_a_compiler_numpy_goes_on() -> None:
         [sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60, capture_output=True
     )
     assert b"compiled loop cannot be loaded" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["numpy", "loop"])
+def test_columns_stay_as_they_are_while_the_next_batches_are_decoded(how: str) -> None:
+    """Others go on with them meanwhile, in threads of their own."""
+    if how == "loop":
+        assert loading.load()
+    else:
+        loading.unload()
+    decoder = Decoder(Config())
+    exporter = bytes(15) + b"\x01"
+    payloads = [
+        netflow5([{"octets": 7 + number, "packets": 1}] * 30, sequence=30 * number)
+        for number in range(300)
+    ]
+    made = [
+        _datagrams([(exporter, payload) for payload in payloads[at : at + 100]], 1)
+        for at in (0, 100, 200)
+    ]
+    first = decoder.decode(made[0]).flows
+    before = _plain(first)
+    for later in made[1:]:
+        assert len(decoder.decode(later).flows) == 3_000
+    assert _plain(first) == before
