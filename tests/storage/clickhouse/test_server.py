@@ -19,7 +19,7 @@ from storage.clickhouse.ages import Retention
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.config import Config
 from storage.clickhouse.errors import StoreRefusedError
-from storage.clickhouse.migrations import check, migrate
+from storage.clickhouse.migrations import MIGRATIONS, check, migrate
 from tests.storage.clickhouse.test_client import a_file
 from tests.support.stores import RunningStore
 
@@ -60,7 +60,7 @@ def test_a_server_is_used_like_the_store_of_the_data_folder(
     store: Store, config: Config, tmp_path: Path
 ) -> None:
     assert not store.endpoint.by_path
-    assert migrate(store, config) == (1,)
+    assert migrate(store, config) == tuple(each.number for each in MIGRATIONS)
     assert migrate(store, config) == ()
     check(store)
     store.command("SYSTEM STOP MERGES flows")
