@@ -22,6 +22,7 @@ RING = 20_000
 TRIAL_S = 60.0
 LOSSLESS = 5
 TRIALS_MAX = 8
+FULL_SHARE = 0.78  # In a quarter of a minute hardly anything has to be merged yet.
 FIRST_RATE = 14_000.0  # Datagrams a second; 27 flows each.
 ASKED_FLOWS = 400e3
 ASKED_MIB = 2_500.0
@@ -90,6 +91,7 @@ def _staircase(scale: float) -> Staircase:
         first_rate=FIRST_RATE,
         full_s=TRIAL_S * scale,
         probe_s=15.0 * scale,
+        full_share=FULL_SHARE,
         lossless_wanted=LOSSLESS if scale >= 1 else 1,
         trials_max=TRIALS_MAX if scale >= 1 else 2,
     )

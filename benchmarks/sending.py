@@ -87,6 +87,7 @@ class Staircase:
     lossless_wanted: int
     trials_max: int
     probe_s: float = PROBE_S
+    full_share: float = 1.0  # Of the best probe's rate; less where a queue hides in a short probe.
     full: list[Trial] = field(default_factory=list)
     probes: list[Trial] = field(default_factory=list)
     _low: float = 0.0
@@ -144,6 +145,7 @@ class Staircase:
         if not self.is_probing:
             # Where only the sender limits, asking for more than it gave keeps it busy.
             self._rate = self._asked if self._stuck else self._low or self._high / 2
+            self._rate *= self.full_share
 
     def lossless_rates(self) -> list[float]:
         return [trial.rate for trial in self.full if trial.is_lossless]
