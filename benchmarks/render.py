@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 STORAGE = FOLDER.parent / ".benchmarks"
 RESULTS = FOLDER / "RESULTS.md"
 OBSTACLES = FOLDER / "obstacles.toml"
-ORDER = ("decode", "receive", "pipeline", "output", "stored")
+ORDER = ("decode", "receive", "pipeline", "output", "store", "stored", "lag", "question")
 PROFILED = 8
 INTRODUCTION = (
     "Written by `./flowledger bench` from its saved runs; no figure here is typed by hand. How it "
@@ -79,7 +79,12 @@ def newest(storage: Path) -> list[Saved]:
                 if former is None or former.made_at <= one.made_at:
                     found[one.row.name] = one
     # Within a kind the order of the benchmark file stays.
-    return sorted(found.values(), key=lambda one: ORDER.index(one.row.name.partition("-")[0]))
+    return sorted(found.values(), key=_place)
+
+
+def _place(one: Saved) -> int:
+    kind = one.row.name.partition("-")[0]
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 def page(saved: list[Saved], obstacles: dict[str, str]) -> str:
