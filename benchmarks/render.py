@@ -48,8 +48,10 @@ class Saved:
         """Say whether it is; None where nothing was asked."""
         if self.row.asked is None:
             return None
-        if self.row.is_limit:
+        if self.row.is_limit and self.row.unit != "s":
             return max(self.row.reached, default=float("inf")) <= self.row.asked
+        if self.row.is_limit:  # Of times it is the median that counts, as of rates.
+            return bool(self.row.reached) and self.median <= self.row.asked
         return self.median >= self.row.asked
 
 
