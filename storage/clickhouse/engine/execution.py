@@ -97,7 +97,7 @@ class Execution:
     def open(self, infiles: tuple[Path, ...] = ()) -> None:
         """Check and start; an INSERT of data is then fed with ``append`` and ``finish``."""
         query = self.query
-        self._lanes.reach.check(query.user, query.statement)
+        self._lanes.reach.check(query.user, query.statement, query.parameters.values())
         lane = self._lane = self._lanes.take(query.user)
         self._begun = time.monotonic()
         settings = {**query.settings, "log_comment": query.mark}

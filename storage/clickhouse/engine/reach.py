@@ -52,6 +52,7 @@ VALUES_ARE_DATA = {
     "input_format_values_interpret_expressions": "0",
     "input_format_values_deduce_templates_of_expressions": "0",
 }
+_PLAIN_ESCAPE = re.compile(r"""\\[\\`"']""")  # Others may spell any letter.
 _NEVER = frozenset(["disk", *VALUES_ARE_DATA])  # A disk of a table is a folder of its own.
 _SYSTEM = frozenset(["FLUSH", "STOP", "START", "SYNC", "WAIT", "DROP", "CLEAR"])
 
@@ -59,17 +60,24 @@ _SYSTEM = frozenset(["FLUSH", "STOP", "START", "SYNC", "WAIT", "DROP", "CLEAR"])
 class Reach:
     """What of the engine's own lists is out of bounds."""
 
-    def __init__(self, table_functions: Iterable[str], text_settings: Iterable[str]) -> None:
+    def __init__(
+        self, table_functions: Iterable[str], functions: Iterable[str], text_settings: Iterable[str]
+    ) -> None:
         self._outside = {name.lower() for name in table_functions} - TABLE_FUNCTIONS - {_FORMAT}
+        # A bare name is a call, too, where a function is wanted: ``arrayMap(file, [...])``.
+        # Those that the engine does not have may name columns.
+        self._scalars = {name.lower() for name in functions if _SCALARS.fullmatch(name.lower())}
         self._text_settings = frozenset(text_settings)
 
     @classmethod
     def learn(cls, ask: Callable[[str], str]) -> "Reach":
         """Ask the engine what it has."""
-        functions = ask("SELECT name FROM system.table_functions").split()
+        table_functions = ask("SELECT name FROM system.table_functions").split()
+        functions = ask("SELECT name FROM system.functions").split()
         settings = ask("SELECT name, type FROM system.settings").splitlines()
         pairs = [line.split("\t") for line in settings]
-        return cls(functions, [name for name, kind in pairs if _TEXT_TYPES.fullmatch(kind)])
+        texts = [name for name, kind in pairs if _TEXT_TYPES.fullmatch(kind)]
+        return cls(table_functions, functions, texts)
 
     def check_settings(self, user: User, names: Iterable[str]) -> None:
         """Refuse settings that are nobody's to change, or not a reader's."""
@@ -82,9 +90,13 @@ class Reach:
                     WRONG_SETTING, f"Setting {name} is the store's own for readers; leave it out"
                 )
 
-    def check(self, user: User, statement: Statement) -> None:
-        """Refuse a statement whose words reach beyond the tables, or lift a reader's limits."""
+    def check(self, user: User, statement: Statement, values: Iterable[str] = ()) -> None:
+        """Refuse a statement whose words reach beyond the tables, or lift a reader's limits.
+
+        ``values`` are its parameters': they may stand for names.
+        """
         tokens = statement.tokens
+        self._check_names(tokens, values)
         for token, following in zip(tokens, [*tokens[1:], None], strict=True):
             if token.says("INTO") and following is not None and following.says("OUTFILE"):
                 raise _refusal("INTO OUTFILE")
@@ -104,6 +116,14 @@ class Reach:
                 "(as a parameter of the request it may be lowered)",
             )
         _check_commands(statement)
+
+    def _check_names(self, tokens: tuple[Token, ...], values: Iterable[str]) -> None:
+        names = [token.name for token in tokens if token.kind in ("word", "quoted")]
+        if "identifier" in {name.lower() for name in names}:  # {x:Identifier}
+            names += values
+        for name in names:
+            if name.lower() in self._scalars or "\\" in _PLAIN_ESCAPE.sub("", name):
+                raise _refusal(f"function {name}")
 
 
 def _check_commands(statement: Statement) -> None:
