@@ -3,13 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.backups.copying import FILES, Copied, Copying, Effort, hash_of
+from app.backups.copying import FILES, Copied, Copying, Effort, drop_cache, hash_of
 from app.backups.folder import MANIFEST, UNFINISHED, finished, is_name, open_backup, stamp
 from app.backups.snapshot import Source, only_one, snapshot
 from app.exports.files import sync_folder
@@ -69,10 +68,11 @@ def back_up(
                 before.files() if before else {},
                 before.folder / FILES if before else None,
                 lambda amount, name: progress.advance(amount, _short(name)),
+                reads_former=reads_all,
             )
             done = copying.run(sources)
     fresh = (
-        {each.name for each in done}
+        {each.name for each in done} - copying.read_back
         if reads_all or before is None
         else _fresh(done, before.files())
     )
@@ -144,18 +144,11 @@ def _check(
             raise _wrong(files, each)
     with progress_of(sum(each.size for each in wanted)) as progress:
         for each in wanted:
-            _drop_cache(files / each.name)
+            drop_cache(files / each.name)
             if hash_of(files / each.name, lambda n: progress.advance(n, "reading back")) != (
                 each.sha256
             ):
                 raise _wrong(files, each)
-
-
-def _drop_cache(path: Path) -> None:
-    """Have the file read from the disk, not from memory."""
-    with suppress(OSError), path.open("rb") as file:
-        os.fdatasync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _wrong(files: Path, copied: Copied) -> FlowledgerError:

@@ -16,7 +16,9 @@ from typing import IO
 from app.backups.snapshot import Source
 from core.crash_points import crash_point
 from core.errors import FlowledgerError
+from core.log import get_logger
 
+log = get_logger(__name__)
 FILES = "files"
 _LOG = "copied.ndjson"
 _PIECE = 1 << 20
@@ -52,8 +54,12 @@ class Copying:
         former: Mapping[str, Copied],
         former_files: Path | None,
         advance: Callable[[int, str], None],
+        *,
+        reads_former: bool = False,
     ) -> None:
         self.effort = Effort()
+        self.read_back: set[str] = set()  # Of the backup before, and found right.
+        self._reads_former = reads_former
         self._folder, self._former, self._former_files = folder, former, former_files
         self._advance = advance
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,8 +67,8 @@ class Copying:
 
     def run(self, sources: tuple[Source, ...]) -> list[Copied]:
         """Bring in all files; what a broken off backup had besides goes."""
-        with (self._folder / _LOG).open("a", encoding="utf-8") as log:
-            done = [self._one(source, log) for source in sources]
+        with (self._folder / _LOG).open("a", encoding="utf-8") as copied:
+            done = [self._one(source, copied) for source in sources]
         names = {each.name for each in done}
         files = self._folder / FILES
         for root, _, found in os.walk(files, topdown=False):
@@ -76,7 +82,7 @@ class Copying:
         (self._folder / _LOG).unlink()
         return done
 
-    def _one(self, source: Source, log: IO[str]) -> Copied:
+    def _one(self, source: Source, copied: IO[str]) -> Copied:
         place = self._folder / FILES / source.name
         known = self._begun.get(source.name)
         if known is not None and _is_same(known, source) and _is_whole(place, known):
@@ -92,8 +98,8 @@ class Copying:
         else:
             known = self._copy(source, place)
             self.effort.copied += 1
-        log.write(json.dumps(asdict(known)) + "\n")
-        log.flush()
+        copied.write(json.dumps(asdict(known)) + "\n")
+        copied.flush()
         crash_point("backup-file-copied")
         return known
 
@@ -105,6 +111,12 @@ class Copying:
         try:
             if former.stat().st_size != known.size:
                 return False
+            if self._reads_former:
+                drop_cache(former)
+                if hash_of(former) != known.sha256:
+                    log.warning("damaged in the last backup, copied again", file=str(former))
+                    return False
+                self.read_back.add(known.name)
             place.hardlink_to(former)
         except OSError:
             return False
@@ -140,6 +152,13 @@ def hash_of(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
             found.update(piece)
             advance(len(piece))
     return found.hexdigest()
+
+
+def drop_cache(path: Path) -> None:
+    """Have the next read come from the disk."""
+    with path.open("rb") as file:
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _is_same(known: Copied, source: Source) -> bool:

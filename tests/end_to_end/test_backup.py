@@ -143,6 +143,26 @@ def test_the_second_backup_copies_what_is_new(loaded: Path, tmp_path: Path, caps
     assert restore(place, tmp_path / "new") == 0
 
 
+def test_what_rotted_in_the_last_backup_is_copied_again(
+    loaded: Path, tmp_path: Path, capsys
+) -> None:
+    """Otherwise every later backup would hold the same spoilt file."""
+    place = tmp_path / "backups"
+    assert back_up(loaded, place) == 0
+    (first,) = finished(place)
+    segment = next((first / "files" / "journal").glob("*.flj"))
+    right = segment.read_bytes()
+    segment.chmod(0o600)
+    with segment.open("r+b") as file:
+        file.seek(len(right) // 2)
+        file.write(bytes([right[len(right) // 2] ^ 1]))
+    assert back_up(loaded, place, "--read-all") == 0
+    assert "damaged in the last backup, copied again" in capsys.readouterr().err
+    newer = finished(place)[-1] / "files" / "journal" / segment.name
+    assert newer.read_bytes() == right
+    assert restore(place, tmp_path / "new") == 0
+
+
 def test_nothing_is_left_in_the_data_folder(loaded: Path, tmp_path: Path) -> None:
     assert back_up(loaded, tmp_path / "backups") == 0
     assert not (loaded / ".backup").exists()
