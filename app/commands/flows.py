@@ -166,6 +166,6 @@ def run(args: argparse.Namespace) -> int:
     question = asking.question_of(args, data)
     with asking.reader(config, data) as store:
         watched = Watched(store, is_explained=args.explain)
-        ANSWERS[args.question](Asked(args, watched, question, screen))
+        ANSWERS[args.question](Asked(args, data, watched, question, screen))
         watched.explain()
     return 0

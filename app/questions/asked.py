@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from app.questions.behind import waits_since
 from app.questions.pipes import Format, Pipe
 from app.questions.tables import Column, Screen
 from app.questions.watching import Watched
@@ -27,6 +29,7 @@ class Asked:
     """What each question gets to answer it."""
 
     args: argparse.Namespace
+    data: Path
     store: Watched
     question: Question
     screen: Screen
@@ -56,7 +59,8 @@ class Asked:
     def said(self, told: Told) -> None:
         """Say below a table where it comes from, and what is missing."""
         found = loss(self.store, told.period, self.question.scope)
-        self.screen.said(told, self.question.period, found)
+        waits = waits_since(self.data, self.question.period)
+        self.screen.said(told, self.question.period, found, waits)
 
     def nothing(self, told: Told) -> None:
         """Say that there is no such flow, and where there are some."""

@@ -121,8 +121,8 @@ class Screen:
         """Return a moment in the zone that was asked for."""
         return at.astimezone(self._zone).strftime(_SECONDS)
 
-    def said(self, told: Told, asked: Period, loss: Loss) -> None:
-        """Say where the answer comes from, and what is missing in it."""
+    def said(self, told: Told, asked: Period, loss: Loss, waits: datetime | None = None) -> None:
+        """Say where the answer comes from, what is missing in it, and since when flows wait."""
         period = told.period
         zone = period.end.astimezone(self._zone).tzname()
         sampling = "sampling applied" if told.is_sampled else "as exported"
@@ -133,7 +133,14 @@ class Screen:
             f"{told.time}; from {told.table}, {sampling}, in {told.seconds * 1_000:,.0f} ms",
             "dim",
         )
-        self._missing(loss)
+        if waits is not None:
+            self.line(
+                f"the store is behind: what arrived since {self.moment(waits)} may not be in it "
+                "yet; /readyz of `flowledger serve` says why",
+                "yellow",
+            )
+        if waits is None or not loss.is_none:
+            self._missing(loss)
 
     def _missing(self, loss: Loss) -> None:
         if not loss.datagrams and loss.is_none:

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from app.cli import main
+from core.run_files import forget_run_files, write_run_file
 from pipeline.spool import Spool
 from simulator.profile import Profile
 from storage.clickhouse.client import open_store
@@ -167,6 +168,29 @@ def test_a_table_says_where_it_comes_from(provider: Provider) -> None:
     assert "\x1b" not in "".join(lines), "no colours in a pipe"
     wide = provider.ask("totals", "--last", "24h")
     assert "(widened to whole steps)" in wide
+
+
+@pytest.mark.parametrize(
+    ("said", "is_behind"),
+    [
+        ({"age_s": 0, "lag_s": 1.0}, False),
+        ({"age_s": 0, "lag_s": 90.0}, True),
+        ({"age_s": 60, "lag_s": 0.0}, True),  # It was killed, and the receiver may run on.
+    ],
+)
+def test_what_waits_for_the_store_is_not_said_to_be_there(
+    provider: Provider, said: dict[str, float], *, is_behind: bool
+) -> None:
+    at_ns = int((time.time() - said["age_s"]) * 1e9)
+    write_run_file(provider.data, "pipeline", {"at_ns": at_ns, "lag_s": said["lag_s"]})
+    try:
+        now = provider.ask("totals", "--exact")
+        before = provider.ask("totals", "--exact", "--from", "-3h", "--to", "-2h")
+    finally:
+        forget_run_files(provider.data, "pipeline")
+    assert ("the store is behind: what arrived since" in now) is is_behind
+    assert ("nothing is missing" in now) is not is_behind
+    assert "the store is behind" not in before
 
 
 def test_a_period_without_flows_tells_where_they_are(provider: Provider) -> None:
