@@ -59,6 +59,7 @@ class _Compiler:
     prefix: str
     params: dict[str, Any] = field(default_factory=dict)
     columns: set[str] = field(default_factory=set)
+    is_negated: bool = False  # By an odd number of `not` above.
 
     def parameter(self, kind: str, value: Any) -> str:
         """Keep a value; return the placeholder that stands for it in the SQL."""
@@ -73,7 +74,10 @@ class _Compiler:
             case Family(is_ipv6, _):
                 return self._family(is_ipv6=is_ipv6)
             case Not(part):
-                return f"NOT ({self.node(part)})"
+                self.is_negated = not self.is_negated
+                found = self.node(part)
+                self.is_negated = not self.is_negated
+                return f"NOT ({found})"
             case All(parts):
                 return _join("AND", [self.node(part) for part in parts])
             case Either(parts):
@@ -117,7 +121,8 @@ class _Compiler:
             return self._within(sql, [each for each in test.values if isinstance(each, Network)])
         if term.kind is Kind.FLAGS and isinstance(test.values[0], Name):
             mask = self.parameter("UInt8", flag_bits(test.values[0].text))
-            return f"bitAnd({sql}, {mask}) = {mask}"
+            # As nfdump has it: `not flags AR` is true where neither is set.
+            return f"bitAnd({sql}, {mask}) {'!= 0' if self.is_negated else f'= {mask}'}"
         if term.name == "exporter":
             names = [each for each in test.values if isinstance(each, Name)]
             found = [text for each in names for text in self._exporter(each)]

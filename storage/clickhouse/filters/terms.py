@@ -158,7 +158,8 @@ TERMS: tuple[Term, ...] = (
     _T(
         ("flags",),
         Kind.FLAGS,
-        "TCP flags that are all set, out of FSRPAU, or X for all six; or their number, compared "
+        "TCP flags that are all set, out of FSRPAU, or X for all six; behind `not`, flags of which "
+        "none is set; or their number, compared "
         "as a whole. True of TCP only.",
         "flags S and not flags A",
         ({Side.NONE: (Place("bitAnd(tcp_flags, 255)", "protocol = 6"),)},),

@@ -96,6 +96,12 @@ flags S and not flags A
 flags AS
 flags SAF
 not flags A
+flags S and not flags AFRPU
+not flags AR and proto tcp
+not (flags FR)
+not (flags AR or proto udp)
+not (not flags AF)
+not flags X
 flags R
 flags X
 flags 2
