@@ -85,6 +85,10 @@ class Reach:
             is_text = name in self._text_settings and not _HARMLESS_TEXT.fullmatch(name)
             if is_text or name in _NEVER or "\\" in name:
                 raise _refusal(f"setting {name}")
+            if name.startswith("param_"):  # It would stay on the connection, and nobody check it.
+                raise QueryError(
+                    WRONG_SETTING, f"{name} is no setting here: send it as a parameter of the URL"
+                )
             if user is User.READER and _LOCKED.fullmatch(name):
                 raise QueryError(
                     WRONG_SETTING, f"Setting {name} is the store's own for readers; leave it out"

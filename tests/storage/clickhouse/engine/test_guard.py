@@ -224,6 +224,18 @@ def test_no_parameter_names_what_reaches_outside(
     assert SECRET not in answer.text
 
 
+@pytest.mark.parametrize("user", ["reader", "loader"])
+def test_no_parameter_is_set_past_the_check(store: RunningStore, outside: Path, user: str) -> None:
+    sql = spelled_out("SELECT arrayMap({f:Identifier}, ['S'])", outside)
+    for name in ("param_f", "`param_f`"):
+        answer = store.ask(f"SET {name} = 'file'", user=user, session_id=f"set-{user}")
+        assert answer.code == 452, answer.text
+        answer = store.ask(f"{sql} SETTINGS {name} = 'file'", user=user)
+        assert answer.code == 452, answer.text
+    answer = store.ask(sql, user=user, session_id=f"set-{user}")
+    assert answer.code == 456, answer.text
+
+
 def test_refused_because_of_the_guard_not_of_a_mistake(store: RunningStore) -> None:
     """The same shapes without what is refused do run."""
     for sql in (
