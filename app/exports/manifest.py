@@ -88,6 +88,10 @@ def find_manifests(place: Path) -> list[Path]:
         beside = place.with_name(place.name + SUFFIX)
         if beside.exists():
             return [beside]
+        if place.suffix != ".json" and place.exists():
+            raise FlowledgerError(
+                f"{beside} is not there: the export was not finished, or its manifest was lost"
+            )
     if not place.exists():
         raise FlowledgerError(f"{place} is not there; name a manifest, or the folder of one")
     return [place]

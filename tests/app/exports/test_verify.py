@@ -196,6 +196,13 @@ def test_what_is_no_manifest_is_refused_in_one_line(run: Run, tmp_path: Path, co
     assert "is no manifest of an export" in err
 
 
+def test_a_file_without_a_manifest_is_no_export(run: Run, tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1]}).write_csv(tmp_path / "flows.csv")
+    status, _, err = run("verify", tmp_path / "flows.csv")
+    assert status == 1
+    assert "flows.csv.manifest.json is not there: the export was not finished" in err
+
+
 def test_a_folder_without_a_manifest_is_no_export(run: Run, tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "flows.csv")
     status, _, err = run("verify", tmp_path)
