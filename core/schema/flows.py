@@ -1,7 +1,7 @@
 """The ``flows`` table: one row for each flow record, as exported."""
 
 from core.schema.kinds import Kind
-from core.schema.table import COUNT, RISING, Column, Index, Stage, Table
+from core.schema.table import COUNT, RISING, RUN, TIME, Column, Index, Stage, Table
 
 FLOWS = Table(
     name="flows",
@@ -17,11 +17,9 @@ FLOWS = Table(
         Index("by_nat_dst", "(nat_dst_addr, nat_dst_port)", "bloom_filter(0.025)"),
     ),
     columns=(
-        Column(
-            "received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM, codec=RISING
-        ),
-        Column("started_at", Kind.TIME_MS, "First packet of the flow."),
-        Column("ended_at", Kind.TIME_MS, "Last packet of the flow."),
+        Column("received_at", Kind.TIME_MS, "Arrival of the datagram.", Stage.DATAGRAM, codec=TIME),
+        Column("started_at", Kind.TIME_MS, "First packet of the flow.", codec=TIME),
+        Column("ended_at", Kind.TIME_MS, "Last packet of the flow.", codec=TIME),
         Column("exporter_addr", Kind.IP, "Who sent the datagram.", Stage.DATAGRAM),
         Column("exporter_id", Kind.U32, "Registered exporter, 0 if unknown.", Stage.ATTRIBUTE),
         Column("operator_id", Kind.U32, "Operator that owns the exporter.", Stage.ATTRIBUTE),
@@ -87,7 +85,7 @@ FLOWS = Table(
             unit="octets",
         ),
         Column("direction", Kind.U8, "download, upload, internal, transit.", Stage.ATTRIBUTE),
-        Column("local_addr", Kind.IP, "The end that is ours.", Stage.ATTRIBUTE),
+        Column("local_addr", Kind.IP, "The end that is ours.", Stage.ATTRIBUTE, codec=RUN),
         Column("src_service_id", Kind.U32, "Service of the source.", Stage.ATTRIBUTE),
         Column("dst_service_id", Kind.U32, "Service of the destination.", Stage.ATTRIBUTE),
         Column("traffic_class", Kind.U8, "Class by the rule table.", Stage.ATTRIBUTE),

@@ -1,11 +1,23 @@
 """The rollups: what each local address moved, by 5 minutes and by hour, sampling applied."""
 
 from core.schema.kinds import Kind
-from core.schema.table import COUNT, Column, Merge, Role, Stage, Table
+from core.schema.table import COUNT, RUN, Column, Merge, Role, Stage, Table
 
 _KEYS = (
-    Column("local_addr", Kind.IP, "The end that is ours; null for transit.", Stage.ATTRIBUTE),
-    Column("bin_at", Kind.TIME_S, "Start of the bin in which the octets moved.", Stage.ATTRIBUTE),
+    Column(
+        "local_addr",
+        Kind.IP,
+        "The end that is ours; null for transit.",
+        Stage.ATTRIBUTE,
+        codec=RUN,
+    ),
+    Column(
+        "bin_at",
+        Kind.TIME_S,
+        "Start of the bin in which the octets moved.",
+        Stage.ATTRIBUTE,
+        codec=RUN,
+    ),
     Column("direction", Kind.U8, "download, upload, internal, transit.", Stage.ATTRIBUTE),
     Column("protocol", Kind.U8, "IP protocol number."),
     Column("traffic_class", Kind.U8, "Class by the rule table.", Stage.ATTRIBUTE),

@@ -21,8 +21,10 @@ class Stage(StrEnum):
 
 
 # How values are written, measured in docs/decisions/007-codecs.md; else as the store does.
-RISING = "Delta(8), ZSTD(1)"  # 64 bits that rise along the sort key.
-COUNT = "T64, ZSTD(1)"  # Whole numbers with many high bits unused.
+RISING = "Delta(8), ZSTD(1)"  # 64 bits that rise along the sort key, and are seldom asked for.
+TIME = "T64, ZSTD(1)"  # Whole numbers with many high bits unused.
+COUNT = "T64, LZ4"  # The same, when every question adds them up.
+RUN = "LZ4"  # First in the sort key: long runs of one value, which every question reads.
 
 DECODED = (Stage.DATAGRAM, Stage.RECORD)  # What the collector fills.
 

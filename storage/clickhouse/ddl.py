@@ -121,9 +121,13 @@ def _lines(table: Table) -> Iterator[str]:
 
 def declared(table: Table, column: Column) -> str:
     """Return a column as CREATE and ALTER declare it."""
-    codec = column.codec or _CODEC
     stored = stored_type(table, column)
-    return f"{column.name} {stored} CODEC({codec}) COMMENT {_text(column.doc)}"
+    return f"{column.name} {stored} {codec(column)} COMMENT {_text(column.doc)}"
+
+
+def codec(column: Column) -> str:
+    """Return how a column's values are written."""
+    return f"CODEC({column.codec or _CODEC})"
 
 
 def stored_type(table: Table, column: Column) -> str:

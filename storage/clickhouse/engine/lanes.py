@@ -94,6 +94,8 @@ class Lanes:
             "max_execution_time": f"{config.query_time_max:g}",
             "timeout_overflow_mode": "throw",
             "result_overflow_mode": "throw",
+            # Else one thread only, until a gigabyte for each is free: more than all may have.
+            "max_threads_min_free_memory_per_thread": "0",
         }
         reader["max_threads"] = str(config.threads or os.cpu_count() or 1)
         self.base = {User.READER: reader, User.LOADER: dict(VALUES_ARE_DATA)}

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from core.schema import TABLES, Merge
 from storage.clickhouse.config import Config
-from storage.clickhouse.ddl import MERGED_AT_ONCE, alter, create_table
+from storage.clickhouse.ddl import MERGED_AT_ONCE, alter, codec, create_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,21 @@ def _merge_more_at_once(config: Config) -> tuple[str, ...]:
     return tuple(alter(table, config, setting) for table in TABLES if table.merge is Merge.KEEP)
 
 
+def _write_for_reading(config: Config) -> tuple[str, ...]:
+    # Parts that are there are written anew when they are merged, and read as well until then.
+    changes = {
+        table: [
+            f"MODIFY COLUMN IF EXISTS {each.name} {codec(each)}"
+            for each in table.columns
+            if each.codec
+        ]
+        for table in TABLES
+    }
+    return tuple(alter(table, config, ", ".join(each)) for table, each in changes.items() if each)
+
+
 MIGRATIONS = (
     Migration(1, "initial", _initial),
     Migration(2, "merge more parts at once", _merge_more_at_once),
+    Migration(3, "codecs that are read faster", _write_for_reading),
 )

@@ -11,7 +11,7 @@ from storage.clickhouse import retention
 from storage.clickhouse.ages import Retention
 from storage.clickhouse.client import Store, open_store
 from storage.clickhouse.config import Config
-from storage.clickhouse.ddl import create_table, stored_type
+from storage.clickhouse.ddl import codec, create_table, stored_type
 from storage.clickhouse.errors import StoreDeniedError, StoreDownError
 from storage.clickhouse.migrations import MIGRATIONS, Migration, check, migrate
 from storage.clickhouse.migrations.runner import NOTES
@@ -61,6 +61,14 @@ def declared() -> dict[str, list[tuple[str, str]]]:
     }
 
 
+def codecs(store: Store) -> dict[tuple[str, str], str]:
+    rows = store.rows(
+        "SELECT table, name, compression_codec FROM system.columns "
+        f"WHERE database = currentDatabase() AND table != '{NOTES}'"
+    )
+    return {(str(table), str(name)): str(codec) for table, name, codec in rows}
+
+
 def settings(store: Store) -> dict[str, set[str]]:
     rows = store.rows(
         "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() "
@@ -106,6 +114,9 @@ def test_an_earlier_state_keeps_its_rows(store: Store, config: Config, number: i
         store.command(f"INSERT INTO {table.name} ({table.time}, batch_id) SELECT now(), 77")
     assert migrate(store, config) == tuple(range(number + 1, LATEST + 1))
     assert columns(store) == declared()
+    assert codecs(store) == {
+        (table.name, each.name): codec(each) for table in TABLES for each in table.columns
+    }
     found = settings(store)
     for table in TABLES:
         told = create_table(table, config)[0].split("SETTINGS ")[1].split("\n")[0]

@@ -127,6 +127,15 @@ def test_a_query_over_its_time_is_ended(store: RunningStore, sql: str) -> None:
     assert time.monotonic() - begun < 5
 
 
+def test_a_question_has_its_threads_though_memory_is_short(store: RunningStore) -> None:
+    """The engine would give it one until a gigabyte for each is free; it has 1.5 in all."""
+    store.run("CREATE TABLE shop.wide (a UInt64) ENGINE = MergeTree ORDER BY a")
+    store.run("INSERT INTO shop.wide SELECT number FROM numbers(1000000)")
+    question = "EXPLAIN PIPELINE SELECT a % 7, count() FROM shop.wide GROUP BY 1"
+    pipeline = store.ask(question, user="reader", max_threads="2").text
+    assert "AggregatingTransform × 2" in pipeline
+
+
 def test_fifty_readers_beside_a_loader(store: RunningStore) -> None:
     """All are answered, and an INSERT never waits for them."""
     store.run("CREATE TABLE shop.f (a UInt64, b UInt64) ENGINE = MergeTree ORDER BY a")

@@ -13,9 +13,9 @@ COMMENT 'Steps by which these tables came to be as they are.';
 
 CREATE TABLE IF NOT EXISTS flowledger.flows_local ON CLUSTER 'isp-1'
 (
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)) COMMENT 'Arrival of the datagram.',
-    started_at DateTime64(3, 'UTC') CODEC(ZSTD(1)) COMMENT 'First packet of the flow.',
-    ended_at DateTime64(3, 'UTC') CODEC(ZSTD(1)) COMMENT 'Last packet of the flow.',
+    received_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)) COMMENT 'Arrival of the datagram.',
+    started_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)) COMMENT 'First packet of the flow.',
+    ended_at DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)) COMMENT 'Last packet of the flow.',
     exporter_addr IPv6 CODEC(ZSTD(1)) COMMENT 'Who sent the datagram.',
     exporter_id UInt32 CODEC(ZSTD(1)) COMMENT 'Registered exporter, 0 if unknown.',
     operator_id UInt32 CODEC(ZSTD(1)) COMMENT 'Operator that owns the exporter.',
@@ -46,12 +46,12 @@ CREATE TABLE IF NOT EXISTS flowledger.flows_local ON CLUSTER 'isp-1'
     nat_src_port UInt16 CODEC(ZSTD(1)) COMMENT 'Source port after translation.',
     nat_dst_port UInt16 CODEC(ZSTD(1)) COMMENT 'Destination port after translation.',
     flow_direction UInt8 CODEC(ZSTD(1)) COMMENT 'As exported: 0 ingress, 1 egress.',
-    octets UInt64 CODEC(T64, ZSTD(1)) COMMENT 'After repair of a proven counter wrap, before sampling.',
-    packets UInt64 CODEC(T64, ZSTD(1)) COMMENT 'As exported, before sampling.',
+    octets UInt64 CODEC(T64, LZ4) COMMENT 'After repair of a proven counter wrap, before sampling.',
+    packets UInt64 CODEC(T64, LZ4) COMMENT 'As exported, before sampling.',
     octets_repaired UInt64 CODEC(ZSTD(1)) COMMENT 'Part of octets that a proven wrap added.',
     octets_upper UInt64 CODEC(ZSTD(1)) COMMENT 'What unproven wraps may have lost at most; never billed.',
     direction UInt8 CODEC(ZSTD(1)) COMMENT 'download, upload, internal, transit.',
-    local_addr IPv6 CODEC(ZSTD(1)) COMMENT 'The end that is ours.',
+    local_addr IPv6 CODEC(LZ4) COMMENT 'The end that is ours.',
     src_service_id UInt32 CODEC(ZSTD(1)) COMMENT 'Service of the source.',
     dst_service_id UInt32 CODEC(ZSTD(1)) COMMENT 'Service of the destination.',
     traffic_class UInt8 CODEC(ZSTD(1)) COMMENT 'Class by the rule table.',
@@ -188,8 +188,8 @@ ENGINE = Distributed('isp-1', flowledger, exporter_health_local, cityHash64(expo
 
 CREATE TABLE IF NOT EXISTS flowledger.rollup_5m_local ON CLUSTER 'isp-1'
 (
-    local_addr IPv6 CODEC(ZSTD(1)) COMMENT 'The end that is ours; null for transit.',
-    bin_at DateTime('UTC') CODEC(ZSTD(1)) COMMENT 'Start of the bin in which the octets moved.',
+    local_addr IPv6 CODEC(LZ4) COMMENT 'The end that is ours; null for transit.',
+    bin_at DateTime('UTC') CODEC(LZ4) COMMENT 'Start of the bin in which the octets moved.',
     direction UInt8 CODEC(ZSTD(1)) COMMENT 'download, upload, internal, transit.',
     protocol UInt8 CODEC(ZSTD(1)) COMMENT 'IP protocol number.',
     traffic_class UInt8 CODEC(ZSTD(1)) COMMENT 'Class by the rule table.',
@@ -202,9 +202,9 @@ CREATE TABLE IF NOT EXISTS flowledger.rollup_5m_local ON CLUSTER 'isp-1'
     operator_id UInt32 CODEC(ZSTD(1)) COMMENT 'Operator that owns the exporter.',
     service_id UInt32 CODEC(ZSTD(1)) COMMENT 'Service of the local end.',
     node_id UInt16 CODEC(ZSTD(1)) COMMENT 'Node whose journal it came from.',
-    octets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Sampling applied.',
-    packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Sampling applied.',
-    flows SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Flow records that began in this bin.',
+    octets SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Sampling applied.',
+    packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Sampling applied.',
+    flows SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Flow records that began in this bin.',
     octets_upper SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)) COMMENT 'What unproven wraps may have lost at most; never billed.',
     batch_id SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1)) COMMENT 'Newest batch that brought a part.'
 )
@@ -221,8 +221,8 @@ ENGINE = Distributed('isp-1', flowledger, rollup_5m_local, cityHash64(local_addr
 
 CREATE TABLE IF NOT EXISTS flowledger.rollup_1h_local ON CLUSTER 'isp-1'
 (
-    local_addr IPv6 CODEC(ZSTD(1)) COMMENT 'The end that is ours; null for transit.',
-    bin_at DateTime('UTC') CODEC(ZSTD(1)) COMMENT 'Start of the bin in which the octets moved.',
+    local_addr IPv6 CODEC(LZ4) COMMENT 'The end that is ours; null for transit.',
+    bin_at DateTime('UTC') CODEC(LZ4) COMMENT 'Start of the bin in which the octets moved.',
     direction UInt8 CODEC(ZSTD(1)) COMMENT 'download, upload, internal, transit.',
     protocol UInt8 CODEC(ZSTD(1)) COMMENT 'IP protocol number.',
     traffic_class UInt8 CODEC(ZSTD(1)) COMMENT 'Class by the rule table.',
@@ -235,9 +235,9 @@ CREATE TABLE IF NOT EXISTS flowledger.rollup_1h_local ON CLUSTER 'isp-1'
     operator_id UInt32 CODEC(ZSTD(1)) COMMENT 'Operator that owns the exporter.',
     service_id UInt32 CODEC(ZSTD(1)) COMMENT 'Service of the local end.',
     node_id UInt16 CODEC(ZSTD(1)) COMMENT 'Node whose journal it came from.',
-    octets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Sampling applied.',
-    packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Sampling applied.',
-    flows SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)) COMMENT 'Flow records that began in this bin.',
+    octets SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Sampling applied.',
+    packets SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Sampling applied.',
+    flows SimpleAggregateFunction(sum, UInt64) CODEC(T64, LZ4) COMMENT 'Flow records that began in this bin.',
     octets_upper SimpleAggregateFunction(sum, UInt64) CODEC(ZSTD(1)) COMMENT 'What unproven wraps may have lost at most; never billed.',
     batch_id SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1)) COMMENT 'Newest batch that brought a part.'
 )
