@@ -133,7 +133,7 @@ def test_a_question_has_its_threads_though_memory_is_short(store: RunningStore) 
     store.run("INSERT INTO shop.wide SELECT number FROM numbers(1000000)")
     question = "EXPLAIN PIPELINE SELECT a % 7, count() FROM shop.wide GROUP BY 1"
     pipeline = store.ask(question, user="reader", max_threads="2").text
-    assert "AggregatingTransform × 2" in pipeline
+    assert "AggregatingTransform \N{MULTIPLICATION SIGN} 2" in pipeline
 
 
 def test_fifty_readers_beside_a_loader(store: RunningStore) -> None:
